@@ -1,0 +1,64 @@
+/*
+ * eval.h
+ *		The evaluator: is a predicate true of a customer's facts at an instant, and until when?
+ *
+ * The one place where segments, previews, back-tests and explanations get their truth from. It knows no tables, no
+ * clock and no session settings: facts, instant, entry and zone are given.
+ */
+#ifndef CRM_EVAL_H
+#define CRM_EVAL_H
+
+#include "postgres.h"
+
+#include "predicate/program.h"
+#include "profile/profile.h"
+
+/* The events of one kind, by time. Slots of properties are those of the program's ProgramKind. */
+typedef struct KindFacts
+{
+	int			nevents;
+	const TimestampTz *at;
+	Value	  **properties;		/* properties[slot][event] */
+} KindFacts;
+
+/* One customer. Whatever the program does not name need not be there. */
+typedef struct Facts
+{
+	bool		has_customer;
+	int64		customer;
+	const Value *attributes;	/* by the program's slots */
+	const KindFacts *kinds;
+	int			nsegments;		/* static segments the customer is in, ascending */
+	const int32 *segments;
+} Facts;
+
+/* Those of a profile, for a program. */
+extern Facts *facts_from_profile(const Program *program, const Profile *profile);
+
+typedef struct Evaluation Evaluation;
+
+/* Allocated in CurrentMemoryContext; works in a context of its own, which is emptied for each customer. */
+extern Evaluation *evaluation_create(const Program *program, pg_tz *zone);
+
+/* Each of the two may be called again while the other stands. */
+extern void evaluation_set_facts(Evaluation *evaluation, const Facts *facts);
+extern void evaluation_set_instant(Evaluation *evaluation, TimestampTz at, bool has_entry, TimestampTz entry);
+
+/*
+ * The truth of a root. When until is wanted: the answer surely stays the same before *until with no new fact (a lower
+ * bound that is later than the instant; DT_NOEND for ever). Bulk work passes NULL, which is much cheaper.
+ */
+extern bool evaluation_truth(Evaluation *evaluation, int root, TimestampTz *until);
+
+/* The first instant after the one that is set at which the truth of the root is different, or DT_NOEND. Moves the instant. */
+#define NEXT_CHANGE_MAX_STEPS 1000
+#define NEXT_CHANGE_MAX_YEARS 10
+extern TimestampTz evaluation_next_change(Evaluation *evaluation, int root, TimestampTz at, bool has_entry,
+										  TimestampTz entry);
+
+/* Calls the sink for each span of [from, to) in which the root is true, in order; spans never touch. */
+typedef void (*PeriodSink) (void *context, TimestampTz from, TimestampTz to);
+extern void evaluation_periods(Evaluation *evaluation, int root, TimestampTz from, TimestampTz to, bool has_entry,
+							   TimestampTz entry, PeriodSink sink, void *context);
+
+#endif							/* CRM_EVAL_H */
