@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "base/calendar.h"
+#include "common/int.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
@@ -398,6 +399,12 @@ calendar_bound(TimestampTz t, const Interval *span, pg_tz *zone, CalendarBound *
 		}
 		if (!clipped)
 		{
+			if (calendar_add(guess, span, zone) == t)
+			{
+				bound->out_upto = guess;
+				bound->in_from = guess + 1;
+				return;
+			}
 			/* strictly rising: bisect for the last s that does not lie after t */
 			while (high - low > 1)
 			{

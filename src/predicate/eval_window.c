@@ -1,4 +1,4 @@
-if (bound_is_exact(&bounds->ends))/*
+/*
  * eval_window.c
  *		Windows: when a moment counts, and which events count at an instant.
  *
@@ -639,7 +639,7 @@ select_events(Evaluation *ev, int number, TimestampTz *until)
 
 		window = ev->program->windows[events->window];
 		begin = position_after(at, members->list, members->count, bounds->ends.out_upto);
-		if (bounds->ends.in_from - 1 <= bounds->ends.out_upto || TIMESTAMP_IS_NOBEGIN(bounds->ends.in_from))
+		if (bound_is_exact(&bounds->ends))
 			sure_begin = begin;
 		else
 			sure_begin = position_from(at, members->list, members->count, bounds->ends.in_from);

@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.h
+ *	  The one place that instant and time zone come from.
+ *
+ * The engine below never asks for either: they travel as arguments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CRM_CLOCK_H
+#define CRM_CLOCK_H
+
+#include "datatype/timestamp.h"
+
+/* crm_marketing.now when it is set, else the start of the transaction */
+extern TimestampTz clock_now(void);
+
+/* The name of the zone set by crm.configure('timezone', ...), palloc'd; "UTC" when none is */
+extern char *clock_timezone(void);
+
+/* Defines crm_marketing.now; for _PG_init */
+extern void clock_define_gucs(void);
+
+#endif							/* CRM_CLOCK_H */

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * crm_marketing.c
+ *	  Loading of the library, and its settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "base/clock.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	clock_define_gucs();
+
+	MarkGUCPrefixReserved("crm_marketing");
+}

@@ -1,0 +1,77 @@
+/*
+ * feed.h
+ *		Where facts come from: the shop's own tables through views, and tracked events.
+ *
+ * Everything above reads facts through feed_read(), which runs a feed as its definer, under a pinned search_path and the
+ * time zone of crm.setting, and hands over values, not datums, straight from the executor.
+ */
+#ifndef CRM_FEED_H
+#define CRM_FEED_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/snapshot.h"
+
+#include "base/value.h"
+
+typedef struct FeedColumn
+{
+	const char *name;
+	Oid			type;			/* InvalidOid for a property of a tracked kind: of any type */
+	ValueType	value_type;		/* VALUE_ARRAY for arrays, VALUE_UNKNOWN for any */
+} FeedColumn;
+
+typedef struct Feed
+{
+	const char *kind;			/* "customer" for the customers */
+	bool		tracked;		/* events of crm.event, not a view */
+	bool		stale;			/* released, or its tables are no longer those that its text names */
+	const char *why_stale;		/* a sentence for people; NULL when it is not */
+	bool		indexed;		/* can be looked up by customer */
+	Oid			view;			/* InvalidOid for a tracked kind */
+	Oid			owner;			/* the definer */
+	const char *search_path;	/* at definition */
+	int			ncolumns;		/* without customer_id and at */
+	FeedColumn *columns;
+} Feed;
+
+/*
+ * A customer's kind is told by its name alone. Tracked kinds have no columns: any property may be read, and is unknown
+ * where an event lacks it.
+ */
+#define FEED_CUSTOMER "customer"
+
+/* All feeds that are defined (customer first when there is one), in CurrentMemoryContext. */
+extern List *feed_load(void);
+extern Feed *feed_find(List *feeds, const char *kind);	/* NULL when there is none */
+
+/* Called for every row; values are valid during the call. at is 0 for customers. */
+typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);
+
+/*
+ * Reads a feed: the named columns (a name that the feed lacks gives unknown), of one customer (by index) or of all
+ * (customer NULL), and of events at or after "since" only (DT_NOBEGIN for all). A row whose customer_id or at is NULL, or
+ * whose at is infinite, is passed over and counted. Errors of the shop's query come with the feed's name in their context.
+ * The caller holds an active snapshot, which is the one that is read. A stale feed is an error (55000): it would give facts
+ * of other tables than its text names. The values and the name of the kind are the reader's; *passed_over is set, not
+ * added to, and may be NULL. "row" runs in the caller's memory context, but as the feed's definer and possibly while a
+ * parallel plan runs: it must neither read nor write tables.
+ */
+extern void feed_read(const Feed *feed, int ncolumns, const char *const *columns,
+					  const int64 *customer, TimestampTz since,
+					  FeedRow row, void *context, uint64 *passed_over);
+
+/*
+ * Gives ids to the customers of a shop with uuid or text keys who have none yet, and looks again whether the feeds that
+ * lacked an index have one now. Writes; to be called before a bulk read. Returns how many ids were given.
+ */
+extern uint64 feed_refresh_identities(void);
+
+/*
+ * Remembers, for people (crm.feeds), why what is stored does not agree with a feed: it was defined anew, rebuilt, or has
+ * two rows for one customer. NULL when all agrees. Writes.
+ */
+extern void feed_mark(const char *kind, const char *reason);
+
+#endif							/* CRM_FEED_H */

@@ -1,0 +1,474 @@
+/*
+ * feed_check.c
+ *		What a feed's query must be.
+ *
+ * A feed is read again and again, as a whole and by customer, and its facts are compared with each other at different
+ * times. So the query must be one SELECT that changes nothing, gives the same rows for the same data, and says what
+ * happened rather than how long ago: what flows with time belongs into the predicate, whose answer has a known end.
+ *
+ * The check works on the parse tree: first as written, then analysed, then with the views in it expanded.
+ */
+#include "postgres.h"
+
+#include "access/tsmapi.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/analyze.h"
+#include "rewrite/rewriteHandler.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+
+#include "base/clock.h"
+#include "compat.h"
+#include "feed/feed_private.h"
+#include "profile/profile.h"
+
+#define HINT_SELECT \
+	errhint("Give one SELECT, such as SELECT user_id AS customer_id, placed_at AS at, total AS amount FROM orders.")
+
+/* An error of the parser belongs to the feed's text, not to the statement that carries it. */
+static void
+text_error_callback(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+}
+
+List *
+feed_parse(const char *text)
+{
+	ErrorContextCallback callback = {error_context_stack, text_error_callback, unconstify(char *, text)};
+	List	   *statements;
+
+	error_context_stack = &callback;
+	statements = pg_parse_query(text);
+	error_context_stack = callback.previous;
+	return statements;
+}
+
+static void
+flows_with_time(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("query of a feed must not depend on the current time"),
+			 errdetail("It, or a view that it reads, uses %s.", what),
+			 errhint("A feed says what happened and when; say \"how long ago\" as a window of the predicate, "
+					 "such as \"in last 30 days\".")));
+}
+
+/* 'today'::date would be the day of the definition, for ever. */
+static void
+check_literal_cast(const TypeCast *cast)
+{
+	static const char *const flowing[] = {"now", "today", "tomorrow", "yesterday"};
+	const char *type = strVal(llast(cast->typeName->names));
+	const char *text;
+
+	if (!IsA(cast->arg, A_Const) || nodeTag(&((A_Const *) cast->arg)->val) != T_String ||
+		((A_Const *) cast->arg)->isnull)
+		return;
+	if (strcmp(type, "date") != 0 && strcmp(type, "timestamp") != 0 && strcmp(type, "timestamptz") != 0)
+		return;
+	text = ((A_Const *) cast->arg)->val.sval.sval;
+	for (size_t i = 0; i < lengthof(flowing); i++)
+	{
+		if (pg_strcasecmp(text, flowing[i]) == 0)
+			flows_with_time(psprintf("'%s'::%s", text, type));
+	}
+}
+
+/* What only the text as written shows, or shows best. */
+static bool
+check_written(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_ParamRef:
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_PARAMETER),
+					 errmsg("query of a feed must not have parameters"),
+					 errdetail("It refers to $%d.", ((ParamRef *) node)->number),
+					 errhint("A feed gives the rows of all customers; one customer is picked out of them when it is read.")));
+			break;
+		case T_CommonTableExpr:
+			if (!IsA(((CommonTableExpr *) node)->ctequery, SelectStmt))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("query of a feed must not change data"),
+						 errdetail("WITH query \"%s\" is %s.", ((CommonTableExpr *) node)->ctename,
+								   GetCommandTagName(CreateCommandTag(((CommonTableExpr *) node)->ctequery))),
+						 HINT_SELECT));
+			break;
+		case T_SelectStmt:
+			if (((SelectStmt *) node)->intoClause != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_SYNTAX_ERROR),
+						 errmsg("query of a feed must be one SELECT"),
+						 errdetail("It is SELECT INTO."),
+						 HINT_SELECT));
+			if (((SelectStmt *) node)->lockingClause != NIL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("query of a feed must not lock rows"),
+						 errdetail("It has a clause FOR UPDATE, FOR SHARE or the like."),
+						 errhint("Leave the clause out.")));
+			break;
+		case T_TypeCast:
+			check_literal_cast((TypeCast *) node);
+			break;
+		default:
+			break;
+	}
+	return raw_expression_tree_walker(node, check_written, context);
+}
+
+static bool
+check_function(Oid function, void *context)
+{
+	(void) context;
+
+	switch (function)
+	{
+		case F_NOW:
+		case F_TRANSACTION_TIMESTAMP:
+		case F_STATEMENT_TIMESTAMP:
+		case F_CLOCK_TIMESTAMP:
+		case F_TIMEOFDAY:
+		case F_AGE_TIMESTAMPTZ:
+		case F_AGE_TIMESTAMP:
+		case F_AGE_XID:
+			flows_with_time(format_procedure(function));
+			break;
+		default:
+			break;
+	}
+	if (get_func_namespace(function) == get_namespace_oid("crm", true) && get_func_nargs(function) == 0 &&
+		strcmp(get_func_name(function), "now") == 0)
+		flows_with_time("crm.now()");
+	if (func_volatile(function) == PROVOLATILE_VOLATILE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("query of a feed must not call volatile functions"),
+				 errdetail("It, or a view that it reads, calls %s.", format_procedure(function)),
+				 errhint("A feed must give the same rows for the same data. If this function does, "
+						 "declare it STABLE or IMMUTABLE.")));
+	return false;
+}
+
+/* What the text means, views expanded. */
+static bool
+check_meaning(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	(void) check_functions_in_node(node, check_function, NULL);
+	if (IsA(node, SQLValueFunction))
+	{
+		switch (((SQLValueFunction *) node)->op)
+		{
+			case SVFOP_CURRENT_DATE:
+				flows_with_time("CURRENT_DATE");
+				break;
+			case SVFOP_CURRENT_TIME:
+			case SVFOP_CURRENT_TIME_N:
+				flows_with_time("CURRENT_TIME");
+				break;
+			case SVFOP_CURRENT_TIMESTAMP:
+			case SVFOP_CURRENT_TIMESTAMP_N:
+				flows_with_time("CURRENT_TIMESTAMP");
+				break;
+			case SVFOP_LOCALTIME:
+			case SVFOP_LOCALTIME_N:
+				flows_with_time("LOCALTIME");
+				break;
+			case SVFOP_LOCALTIMESTAMP:
+			case SVFOP_LOCALTIMESTAMP_N:
+				flows_with_time("LOCALTIMESTAMP");
+				break;
+			default:
+				break;
+		}
+	}
+	else if (IsA(node, TableSampleClause) && ((TableSampleClause *) node)->repeatable == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("query of a feed must not take a random sample"),
+				 errdetail("It, or a view that it reads, has TABLESAMPLE without REPEATABLE."),
+				 errhint("Add REPEATABLE (seed), or leave the clause out.")));
+	else if (IsA(node, Query))
+		return query_tree_walker((Query *) node, check_meaning, context, 0);
+	return expression_tree_walker(node, check_meaning, context);
+}
+
+/* Tables that another session does not have, and views that are dropped and made again while this one depends on them. */
+static bool
+check_tables(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *entry = (RangeTblEntry *) node;
+
+		if (entry->rtekind != RTE_RELATION)
+			return false;
+		if (get_rel_persistence(entry->relid) == RELPERSISTENCE_TEMP)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("query of a feed must not read temporary tables"),
+					 errdetail("\"%s\" is temporary.", get_rel_name(entry->relid)),
+					 errhint("A feed is read by other sessions too: give it a permanent table.")));
+		if (get_rel_namespace(entry->relid) == feed_schema())
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("query of a feed must not read another feed"),
+					 errdetail("crm_feed.%s is a feed's view.", quote_identifier(get_rel_name(entry->relid))),
+					 errhint("Read the tables that the other feed reads.")));
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, check_tables, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, check_tables, context);
+}
+
+/* How to make a fact of a value of a type that facts do not have. */
+static const char *
+cure_of_type(const char *column, Oid base)
+{
+	const char *name = quote_identifier(column);
+
+	switch (base)
+	{
+		case JSONOID:
+		case JSONBOID:
+			return psprintf("Pick its members, for example (%s ->> 'name') AS name, or cast it: %s::text.", name, name);
+		case INTERVALOID:
+			return psprintf("Make it a number, for example extract(epoch FROM %s) AS %s.", name, name);
+		case CASHOID:
+			return psprintf("Cast it: %s::numeric AS %s.", name, name);
+		case BYTEAOID:
+			return psprintf("Write it as text: encode(%s, 'hex') AS %s.", name, name);
+		case TIMESTAMPARRAYOID:
+			return psprintf("Cast it: %s::timestamptz[] AS %s.", name, name);
+		default:
+			return psprintf("Cast it, for example %s::text AS %s.", name, name);
+	}
+}
+
+static void
+notice_local(const char *kind, const char *column, const char *type, const char *meaning)
+{
+	ereport(NOTICE,
+			(errmsg("column \"%s\" of feed \"%s\" has type %s", column, kind, type),
+			 errdetail("%s, in the time zone that is set for the shop (now %s).", meaning, clock_timezone()),
+			 errhint("Cast it to timestamptz if that is not meant.")));
+}
+
+bool
+feed_is_localtime(Oid type, bool at)
+{
+	Oid			base = getBaseType(type);
+
+	return base == TIMESTAMPOID || (at && base == DATEOID);
+}
+
+static void
+check_key(FeedQuery *query, const char *kind, const TargetEntry *entry)
+{
+	Oid			type = exprType((Node *) entry->expr);
+
+	query->key_type = getBaseType(type);
+	query->key_collation = exprCollation((Node *) entry->expr);
+	switch (query->key_type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			query->key = FEED_KEY_INTEGER;
+			break;
+		case UUIDOID:
+			query->key = FEED_KEY_UUID;
+			break;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			query->key = FEED_KEY_TEXT;
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"customer_id\" of feed \"%s\" has type %s", kind, format_type_be(type)),
+					 errdetail("A customer's key is an integer, a uuid or a text."),
+					 errhint("Cast it to bigint if it holds whole numbers, else to text.")));
+	}
+}
+
+static void
+check_at(const char *kind, const TargetEntry *entry, bool quiet, FeedQueryColumn *column)
+{
+	Oid			type = exprType((Node *) entry->expr);
+	Oid			base = getBaseType(type);
+
+	column->localtime = feed_is_localtime(type, true);
+	if (base != TIMESTAMPTZOID && !column->localtime)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"at\" of feed \"%s\" has type %s", kind, format_type_be(type)),
+				 errdetail("It is the instant of the event: timestamp with time zone, or a date."),
+				 errhint("Cast it to timestamptz, or give the column that says when as \"at\".")));
+	if (quiet)
+		return;
+	if (base == DATEOID)
+		notice_local(kind, "at", "date", "An event is taken to be at the beginning of its day");
+	else if (base == TIMESTAMPOID)
+		notice_local(kind, "at", "timestamp without time zone", "It is read as local time");
+}
+
+static void
+check_fact(const char *kind, const TargetEntry *entry, bool customers, bool quiet, FeedQueryColumn *column)
+{
+	Oid			type = exprType((Node *) entry->expr);
+	ValueSource source;
+
+	if (!customers && (profile_is_reserved_property(entry->resname, strlen(entry->resname)) ||
+					   strcmp(entry->resname, "kind") == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("column \"%s\" of feed \"%s\" has a reserved name", entry->resname, kind),
+				 errdetail("Every event has \"%s\" by itself.", entry->resname),
+				 errhint("Give the column another name with AS, or leave it out.")));
+	if (feed_is_localtime(type, false))
+	{
+		column->localtime = true;
+		if (!quiet)
+			notice_local(kind, entry->resname, "timestamp without time zone", "It is read as local time");
+	}
+	else if (!value_source_init(&source, type, CurrentMemoryContext))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of feed \"%s\" has type %s", entry->resname, kind, format_type_be(type)),
+				 errdetail("Facts are texts, numbers, booleans, dates, timestamps with time zone, or arrays of these."),
+				 errhint("%s", cure_of_type(entry->resname, getBaseType(type)))));
+}
+
+static void
+missing_column(const char *kind, const char *column, const char *what, const char *example)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("query of feed \"%s\" has no column \"%s\"", kind, column),
+			 errdetail("%s", what),
+			 errhint("Name it with AS, for example %s.", example)));
+}
+
+static void
+check_columns(FeedQuery *query, const char *kind, Query *analysed, bool quiet)
+{
+	bool		customers = strcmp(kind, FEED_CUSTOMER) == 0;
+	bool		has_key = false;
+	bool		has_at = false;
+	ListCell   *cell;
+
+	query->columns = palloc0(sizeof(FeedQueryColumn) * (list_length(analysed->targetList) + 1));
+	foreach(cell, analysed->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+		FeedQueryColumn *column = &query->columns[query->ncolumns];
+
+		if (entry->resjunk)
+			continue;
+		if (entry->resname == NULL || strcmp(entry->resname, "?column?") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
+					 errmsg("column %d of feed \"%s\" has no name", entry->resno, kind),
+					 errdetail("Predicates name facts by the names of the columns."),
+					 errhint("Name it with AS.")));
+		for (int i = 0; i < query->ncolumns; i++)
+		{
+			if (strcmp(query->columns[i].name, entry->resname) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("query of feed \"%s\" has two columns \"%s\"", kind, entry->resname),
+						 errdetail("They are columns %d and %d.", i + 1, entry->resno),
+						 errhint("Give one of them another name with AS, or leave it out.")));
+		}
+		column->name = entry->resname;
+		query->ncolumns++;
+		if (strcmp(entry->resname, "customer_id") == 0)
+		{
+			has_key = true;
+			check_key(query, kind, entry);
+		}
+		else if (!customers && strcmp(entry->resname, "at") == 0)
+		{
+			has_at = true;
+			check_at(kind, entry, quiet, column);
+		}
+		else
+			check_fact(kind, entry, customers, quiet, column);
+	}
+	if (!has_key)
+		missing_column(kind, "customer_id", "It says whose fact a row is.", "user_id AS customer_id");
+	if (!customers && !has_at)
+		missing_column(kind, "at", "It says when the event happened.", "created_at AS at");
+}
+
+FeedQuery *
+feed_check(const char *kind, const char *text, bool quiet)
+{
+	FeedQuery  *query = palloc0(sizeof(FeedQuery));
+	List	   *statements = feed_parse(text);
+	RawStmt    *statement;
+	Query	   *analysed;
+	ErrorContextCallback callback;
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("query of a feed must be one SELECT"),
+				 statements == NIL ? errdetail("It is empty.") :
+				 errdetail("It has %d statements.", list_length(statements)),
+				 HINT_SELECT));
+	statement = linitial_node(RawStmt, statements);
+	if (!IsA(statement->stmt, SelectStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("query of a feed must be one SELECT"),
+				 errdetail("It is %s.", GetCommandTagName(CreateCommandTag(statement->stmt))),
+				 HINT_SELECT));
+	(void) check_written(statement->stmt, NULL);
+
+	query->text = statement->stmt_len > 0 ? pnstrdup(text + statement->stmt_location, statement->stmt_len) :
+		pstrdup(text + statement->stmt_location);
+
+	callback.previous = error_context_stack;
+	callback.callback = text_error_callback;
+	callback.arg = unconstify(char *, text);
+	error_context_stack = &callback;
+	analysed = parse_analyze_fixedparams(statement, text, NULL, 0, NULL);
+	error_context_stack = callback.previous;
+
+	(void) check_tables((Node *) analysed, NULL);
+	(void) check_meaning((Node *) analysed, NULL);
+	(void) check_meaning((Node *) QueryRewrite(copyObject(analysed)), NULL);
+	check_columns(query, kind, analysed, quiet);
+	return query;
+}

@@ -1,0 +1,145 @@
+/*
+ * feed_identity.c
+ *		Ids for customers whom the shop knows by uuid or text.
+ *
+ * The shop's query runs as its definer, the ids are written as the owner of the extension; so keys are fetched and
+ * stored by turns, some thousands at a time, whatever the size of the shop.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "feed/feed_private.h"
+
+#define KEYS_AT_ONCE 10000
+
+PG_FUNCTION_INFO_V1(crm_feed_refresh_identities);
+
+static uint64
+store_keys(SPITupleTable *table, uint64 count)
+{
+	Oid			types[] = {TEXTARRAYOID};
+	Datum		values[1];
+	Datum	   *keys = palloc(sizeof(Datum) * count);
+	FeedRights	rights;
+	uint64		stored;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+
+		keys[i] = SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull);
+	}
+	values[0] = PointerGetDatum(construct_array(keys, (int) count, TEXTOID, -1, false, TYPALIGN_INT));
+	feed_enter_extension(&rights);
+	feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
+				 "SELECT 'shop', k, pg_catalog.nextval('crm.customer_id_seq'::pg_catalog.regclass) "
+				 "  FROM pg_catalog.unnest($1) AS k "
+				 "ON CONFLICT (namespace, value) DO NOTHING",
+				 1, types, values, NULL);
+	stored = SPI_processed;
+	feed_leave(&rights);
+	return stored;
+}
+
+/* The caller is connected to SPI. */
+uint64
+feed_make_identities(const FeedSource *source, Oid definer)
+{
+	const char *type = feed_key_of(source->key_type) == FEED_KEY_UUID ? "pg_catalog.uuid" : "pg_catalog.text";
+	char	   *sql;
+	SPIPlanPtr	plan;
+	Portal		portal;
+	FeedRights	rights;
+	uint64		made = 0;
+
+	/*
+	 * Compared as text: exact for all keys alike, and read as a whole anyway, so that no index of the shop is missed.
+	 * The anti-join is what makes a second call cheap, ON CONFLICT what makes it right.
+	 */
+	sql = psprintf("SELECT f.customer_id::%s::pg_catalog.text FROM (\n%s\n) AS f "
+				   "WHERE f.customer_id IS NOT NULL AND NOT EXISTS (SELECT FROM crm.customer_key AS k "
+				   "WHERE k.key OPERATOR(pg_catalog.=) f.customer_id::pg_catalog.text COLLATE pg_catalog.\"default\")",
+				   type, source->query);
+	feed_enter(&rights, definer, source->search_path);
+	plan = SPI_prepare(sql, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	PopActiveSnapshot();
+	for (;;)
+	{
+		SPITupleTable *table;
+		uint64		count;
+
+		SPI_cursor_fetch(portal, true, KEYS_AT_ONCE);
+		table = SPI_tuptable;
+		count = SPI_processed;
+		if (count == 0)
+			break;
+		made += store_keys(table, count);
+		SPI_freetuptable(table);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_cursor_close(portal);
+	feed_leave(&rights);
+	CommandCounterIncrement();
+	return made;
+}
+
+uint64
+feed_refresh_identities(void)
+{
+	List	   *sources = feed_sources();
+	FeedSource *source = feed_source_find(sources, FEED_CUSTOMER);
+	Feed	   *feed;
+	uint64		made = 0;
+
+	feed_recheck_indexes();
+	if (source == NULL || feed_key_of(source->key_type) == FEED_KEY_INTEGER)
+		return 0;
+	feed = feed_find(feed_load(), FEED_CUSTOMER);
+	if (feed->stale)
+		feed_error_stale(feed);
+	SPI_connect();
+	made = feed_make_identities(source, feed->owner);
+	SPI_finish();
+	return made;
+}
+
+void
+feed_mark(const char *kind, const char *reason)
+{
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	FeedRights	rights;
+
+	values[0] = CStringGetTextDatum(kind);
+	values[1] = reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0;
+	SPI_connect();
+	feed_enter_extension(&rights);
+	feed_execute("UPDATE crm.source SET stale_reason = $2 WHERE kind = $1 AND stale_reason IS DISTINCT FROM $2 "
+				 "   AND NOT released",
+				 2, types, values, reason != NULL ? NULL : " n");
+	feed_leave(&rights);
+	SPI_finish();
+}
+
+Datum
+crm_feed_refresh_identities(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_INT64((int64) feed_refresh_identities());
+}

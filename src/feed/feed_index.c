@@ -1,0 +1,212 @@
+/*
+ * feed_index.c
+ *		Whether a feed can be looked up by customer without reading a whole table.
+ *
+ * The planner is asked, with everything that reads whole tables made as dear as it can be: what it then still reads
+ * whole, it has no index for. Sizes and statistics have no say in it, so that an empty shop gives the same answer as a
+ * full one.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+
+#include "compat.h"
+#include "feed/feed_private.h"
+
+typedef struct WholeScan
+{
+	Oid			relid;			/* InvalidOid while none is found */
+	AttrNumber	column;			/* by which it is filtered, 0 if that is not seen */
+} WholeScan;
+
+static Oid
+scanned_relation(const PlannedStmt *statement, const Scan *scan)
+{
+	return rt_fetch(scan->scanrelid, statement->rtable)->relid;
+}
+
+static Node *
+strip_relabel(Node *node)
+{
+	while (node != NULL && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+/* The column of "column = something from elsewhere" among the conditions. */
+static AttrNumber
+filter_column(List *conditions)
+{
+	ListCell   *cell;
+
+	foreach(cell, conditions)
+	{
+		OpExpr	   *expr = lfirst(cell);
+
+		if (!IsA(expr, OpExpr) || list_length(expr->args) != 2)
+			continue;
+		for (int i = 0; i < 2; i++)
+		{
+			Node	   *side = strip_relabel(list_nth(expr->args, i));
+			Node	   *other = strip_relabel(list_nth(expr->args, 1 - i));
+
+			if (IsA(side, Var) && ((Var *) side)->varattno > 0 && IsA(other, Param))
+				return ((Var *) side)->varattno;
+		}
+	}
+	return 0;
+}
+
+static void find_whole_scan(const PlannedStmt *statement, Plan *plan, WholeScan *found);
+
+static void
+find_in_list(const PlannedStmt *statement, List *plans, WholeScan *found)
+{
+	ListCell   *cell;
+
+	foreach(cell, plans)
+		find_whole_scan(statement, lfirst(cell), found);
+}
+
+static void
+find_whole_scan(const PlannedStmt *statement, Plan *plan, WholeScan *found)
+{
+	bool		whole = false;
+
+	if (plan == NULL || OidIsValid(found->relid))
+		return;
+	check_stack_depth();
+	switch (nodeTag(plan))
+	{
+		case T_SeqScan:
+		case T_SampleScan:
+			whole = true;
+			break;
+		case T_IndexScan:
+			whole = ((IndexScan *) plan)->indexqual == NIL;
+			break;
+		case T_IndexOnlyScan:
+			whole = ((IndexOnlyScan *) plan)->indexqual == NIL;
+			break;
+		case T_Append:
+			find_in_list(statement, ((Append *) plan)->appendplans, found);
+			break;
+		case T_MergeAppend:
+			find_in_list(statement, ((MergeAppend *) plan)->mergeplans, found);
+			break;
+		case T_SubqueryScan:
+			find_whole_scan(statement, ((SubqueryScan *) plan)->subplan, found);
+			break;
+		default:
+			break;
+	}
+	if (whole)
+	{
+		found->relid = scanned_relation(statement, (Scan *) plan);
+		found->column = filter_column(plan->qual);
+		return;
+	}
+	find_whole_scan(statement, plan->lefttree, found);
+	find_whole_scan(statement, plan->righttree, found);
+}
+
+static void
+describe(const WholeScan *found, const char **why, const char **cure)
+{
+	const char *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(found->relid)),
+												   get_rel_name(found->relid));
+
+	*why = psprintf("Without an index, table %s must be read whole for each customer.", table);
+	if (found->column > 0)
+		*cure = psprintf("CREATE INDEX ON %s (%s);", table,
+						 quote_identifier(get_attname(found->relid, found->column, false)));
+	else
+		*cure = psprintf("Create an index on the column of %s that leads to customer_id, "
+						 "and let the feed's query give that column as it is.", table);
+}
+
+bool
+feed_is_indexed(const Feed *feed, const char **why, const char **cure)
+{
+	static const char *const dear[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
+	MemoryContext caller = CurrentMemoryContext;
+	WholeScan	found = {InvalidOid, 0};
+	Oid			types[] = {INT8OID};
+	FeedRights	rights;
+	SPIPlanPtr	plan;
+	CachedPlan *cached;
+	ListCell   *cell;
+
+	SPI_connect();
+	feed_enter(&rights, feed->owner, feed->search_path);
+	for (size_t i = 0; i < lengthof(dear); i++)
+		feed_set(dear[i], "off");
+
+	plan = SPI_prepare(psprintf("SELECT * FROM crm_feed.%s WHERE customer_id OPERATOR(pg_catalog.=) $1",
+								quote_identifier(feed->kind)), 1, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached == NULL)
+		elog(ERROR, "could not plan feed \"%s\"", feed->kind);
+	foreach(cell, cached->stmt_list)
+	{
+		PlannedStmt *statement = lfirst_node(PlannedStmt, cell);
+
+		find_whole_scan(statement, statement->planTree, &found);
+		find_in_list(statement, statement->subplans, &found);
+	}
+	ReleaseCachedPlan(cached, NULL);
+	feed_leave(&rights);
+	if (OidIsValid(found.relid))
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		describe(&found, why, cure);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return !OidIsValid(found.relid);
+}
+
+/* Feeds that lacked an index may have one by now; and one that had may have lost it. */
+void
+feed_recheck_indexes(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, feed_load())
+	{
+		Feed	   *feed = lfirst(cell);
+		Oid			types[] = {TEXTOID, BOOLOID};
+		Datum		values[2];
+		FeedRights	rights;
+		const char *why;
+		const char *cure;
+		bool		indexed;
+
+		if (feed->tracked || feed->stale)
+			continue;
+		indexed = feed_is_indexed(feed, &why, &cure);
+		if (indexed == feed->indexed)
+			continue;
+		values[0] = CStringGetTextDatum(feed->kind);
+		values[1] = BoolGetDatum(indexed);
+		SPI_connect();
+		feed_enter_extension(&rights);
+		feed_execute("UPDATE crm.source SET indexed = $2 WHERE kind = $1", 2, types, values, NULL);
+		feed_leave(&rights);
+		SPI_finish();
+		CacheInvalidateRelcacheByRelid(feed_relation("source"));
+	}
+}

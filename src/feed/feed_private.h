@@ -1,0 +1,110 @@
+/*
+ * feed_private.h
+ *		What the files of the feed slice share.
+ */
+#ifndef CRM_FEED_PRIVATE_H
+#define CRM_FEED_PRIVATE_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "feed/feed.h"
+
+/* A row of crm.source. */
+typedef struct FeedSource
+{
+	char	   *kind;
+	char	   *query;			/* NULL for a tracked kind, as are the next two and key_type */
+	char	   *search_path;
+	char	   *definer;		/* the role's name */
+	bool		tracked;
+	char	   *key_type;
+	bool		indexed;
+	bool		released;
+	char	   *stale_reason;
+} FeedSource;
+
+/* What customer_id is. All feeds of a shop agree on it. */
+typedef enum FeedKey
+{
+	FEED_KEY_INTEGER,			/* is the customer's id */
+	FEED_KEY_UUID,				/* has one by crm.identity, as has the next */
+	FEED_KEY_TEXT
+} FeedKey;
+
+typedef struct FeedQueryColumn
+{
+	const char *name;
+	bool		localtime;		/* a timestamp without time zone, or a date as "at": cast when read */
+} FeedQueryColumn;
+
+/* A shop's query that has passed all checks. */
+typedef struct FeedQuery
+{
+	const char *text;			/* without semicolon */
+	FeedKey		key;
+	Oid			key_type;		/* beneath domains */
+	Oid			key_collation;
+	int			ncolumns;		/* with customer_id, and at */
+	FeedQueryColumn *columns;
+} FeedQuery;
+
+/* Running as somebody else, under settings that do not depend on the session. */
+typedef struct FeedRights
+{
+	Oid			userid;
+	int			context;
+	int			nestlevel;
+} FeedRights;
+
+#define FEED_SAFE_PATH "pg_catalog, pg_temp"
+
+/* feed_rights.c. An error leaves by itself: the end of a (sub)transaction restores user and settings. */
+extern void feed_enter(FeedRights *rights, Oid owner, const char *search_path);
+extern void feed_enter_extension(FeedRights *rights);
+extern void feed_leave(FeedRights *rights);
+extern void feed_set(const char *name, const char *value);	/* until feed_leave() */
+extern char *feed_current_path(void);
+extern Oid	feed_schema(void);
+extern Oid	feed_relation(const char *name);	/* of schema crm; error if there is none */
+extern void feed_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
+
+/* feed_source.c */
+extern List *feed_sources(void);	/* of FeedSource, the customers' first, then by kind */
+extern FeedSource *feed_source_find(List *sources, const char *kind);
+extern Oid	feed_view(const char *kind);	/* InvalidOid if there is none */
+extern List *feed_view_relations(Oid view); /* of Oid: what its query reads, views not resolved */
+extern const char *feed_why_stale(const FeedSource *source, Oid view);
+extern FeedKey feed_key_of(const char *key_type);
+extern const List *feed_cached(void);	/* feed_load(), kept until something in the catalog changes */
+extern void feed_error_stale(const Feed *feed) pg_attribute_noreturn();
+
+/* feed_check.c: to be called as the definer, under the pinned path. */
+extern FeedQuery *feed_check(const char *kind, const char *text, bool quiet);
+extern List *feed_parse(const char *text);	/* of RawStmt; errors point into the text */
+extern bool feed_is_localtime(Oid type, bool at);
+
+/* feed_define.c */
+extern void feed_check_privilege(const char *kind, const char *definer);
+
+/* feed_index.c: whether the view can be looked up by customer; if not, *why and *cure are sentences. */
+extern bool feed_is_indexed(const Feed *feed, const char **why, const char **cure);
+extern void feed_recheck_indexes(void);
+
+/* feed_identity.c */
+extern uint64 feed_make_identities(const FeedSource *source, Oid definer);
+
+/* feed_track.c */
+extern void feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns,
+							  const int64 *customer, TimestampTz since,
+							  FeedRow row, void *context, uint64 *passed_over);
+
+/* All properties of all tracked events of a customer. */
+typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, TimestampTz at, Jsonb *properties);
+extern void feed_read_customer_events(int64 customer, FeedTracked row, void *context);
+
+/* feed_read.c */
+extern bool feed_has_rows(const char *sql, int64 customer); /* run as the extension's owner */
+
+#endif							/* CRM_FEED_PRIVATE_H */

@@ -1,0 +1,233 @@
+/*
+ * feed_profile.c
+ *		crm.profile_of(): a customer's facts from all feeds, and crm.feed_status().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "compat.h"
+#include "feed/feed_private.h"
+#include "profile/profile.h"
+
+PG_FUNCTION_INFO_V1(crm_feed_profile_of);
+PG_FUNCTION_INFO_V1(crm_feed_status);
+
+typedef struct Gathering
+{
+	ProfileBuilder *builder;
+	const Feed *feed;
+	const char **names;
+	uint64		rows;			/* of this feed */
+	uint64		total;
+} Gathering;
+
+static void
+gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
+{
+	Gathering  *gathering = context;
+	const Feed *feed = gathering->feed;
+	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
+
+	(void) customer;
+	gathering->total++;
+	if (gathering->rows++ > 0 && customers)
+		return;
+	if (!customers)
+		profile_begin_event(gathering->builder, feed->kind, strlen(feed->kind), at);
+	for (int i = 0; i < feed->ncolumns; i++)
+	{
+		if (values[i].type == VALUE_UNKNOWN)
+			continue;
+		if (customers)
+			profile_set_attribute(gathering->builder, gathering->names[i], strlen(gathering->names[i]), values[i]);
+		else
+			profile_add_property(gathering->builder, gathering->names[i], strlen(gathering->names[i]), values[i]);
+	}
+}
+
+static void
+gather_tracked(void *context, const char *kind, int kind_length, TimestampTz at, Jsonb *properties)
+{
+	Gathering  *gathering = context;
+	JsonbIterator *iterator = JsonbIteratorInit(&properties->root);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	JsonbValue	key = {0};
+
+	gathering->total++;
+	profile_begin_event(gathering->builder, kind, kind_length, at);
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		Value		value;
+		const char *why;
+
+		if (token == WJB_KEY)
+			key = item;
+		else if (token == WJB_VALUE && value_from_jsonb(&item, &value, &why) && value.type != VALUE_UNKNOWN)
+			profile_add_property(gathering->builder, key.val.string.val, key.val.string.len, value);
+	}
+}
+
+/*
+ * Once for a call site: a query over all customers is not to say it for each of them. What is remembered is the feed's
+ * kind, because the list of feeds may be loaded anew at any time.
+ */
+static void
+notice_unindexed(FunctionCallInfo fcinfo, const Feed *feed)
+{
+	List	   *said = fcinfo->flinfo->fn_extra;
+	MemoryContext old;
+	ListCell   *cell;
+	const char *why;
+	const char *cure;
+
+	foreach(cell, said)
+	{
+		if (strcmp(lfirst(cell), feed->kind) == 0)
+			return;
+	}
+	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	fcinfo->flinfo->fn_extra = lappend(said, pstrdup(feed->kind));
+	MemoryContextSwitchTo(old);
+
+	if (!feed_is_indexed(feed, &why, &cure))
+		ereport(NOTICE,
+				(errmsg("feed \"%s\" cannot be looked up by customer", feed->kind),
+				 errdetail_internal("%s", why),
+				 errhint("%s", cure)));
+}
+
+static void
+gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int64 customer)
+{
+	if (feed->stale)
+		feed_error_stale(feed);
+	if (!feed->indexed)
+		notice_unindexed(fcinfo, feed);
+
+	gathering->feed = feed;
+	gathering->rows = 0;
+	gathering->names = palloc(sizeof(char *) * (feed->ncolumns + 1));
+	for (int i = 0; i < feed->ncolumns; i++)
+		gathering->names[i] = feed->columns[i].name;
+	feed_read(feed, feed->ncolumns, gathering->names, &customer, DT_NOBEGIN, gather_row, gathering, NULL);
+	if (gathering->rows > 1 && strcmp(feed->kind, FEED_CUSTOMER) == 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("there are " UINT64_FORMAT " rows of customer " INT64_FORMAT, gathering->rows, customer),
+				 errdetail("The first one that was read is taken."),
+				 errhint("The query of crm.define_customers() is to give one row for each customer.")));
+}
+
+Datum
+crm_feed_profile_of(PG_FUNCTION_ARGS)
+{
+	int64		customer = PG_GETARG_INT64(0);
+	Gathering	gathering = {0};
+	bool		tracked = false;
+	bool		pushed = false;
+	ListCell   *cell;
+
+	check_stack_depth();
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	gathering.builder = profile_builder_create();
+	profile_set_customer(gathering.builder, customer);
+	foreach(cell, feed_cached())
+	{
+		const Feed *feed = lfirst(cell);
+
+		if (feed->tracked)
+			tracked = true;
+		else
+			gather_feed(fcinfo, &gathering, feed, customer);
+	}
+	if (tracked)
+		feed_read_customer_events(customer, gather_tracked, &gathering);
+	if (gathering.total == 0 &&
+		!feed_has_rows("SELECT FROM crm.identity WHERE customer_id OPERATOR(pg_catalog.=) $1", customer))
+	{
+		if (pushed)
+			PopActiveSnapshot();
+		PG_RETURN_NULL();
+	}
+	if (pushed)
+		PopActiveSnapshot();
+	PG_RETURN_PROFILE_P(profile_build(gathering.builder));
+}
+
+static Datum
+text_array(Datum *items, int count)
+{
+	return PointerGetDatum(construct_array(items, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* For crm.feeds: a row for each feed. */
+Datum
+crm_feed_status(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *sources = feed_sources();
+	ListCell   *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, feed_load())
+	{
+		Feed	   *feed = lfirst(cell);
+		FeedSource *source = feed_source_find(sources, feed->kind);
+		Datum		values[9];
+		bool		nulls[9] = {false};
+		Datum	   *items = palloc(sizeof(Datum) * (feed->ncolumns + 1));
+		List	   *relations = OidIsValid(feed->view) ? feed_view_relations(feed->view) : NIL;
+		ListCell   *relation;
+		int			n = 0;
+
+		if (source == NULL)
+			continue;			/* dropped between the two looks */
+		values[0] = CStringGetTextDatum(feed->kind);
+		values[1] = CStringGetTextDatum(feed->tracked ? "tracked" : source->released ? "released" :
+										feed->stale || source->stale_reason != NULL ? "stale" : "ok");
+		if (feed->why_stale != NULL && !source->released)
+			values[2] = CStringGetTextDatum(feed->why_stale);
+		else if (source->stale_reason != NULL)
+			values[2] = CStringGetTextDatum(source->stale_reason);
+		else
+			nulls[2] = true;
+		if (feed->tracked)
+			nulls[3] = true;
+		else
+			values[3] = CStringGetTextDatum(OidIsValid(feed->owner) ? GetUserNameFromId(feed->owner, false) :
+											source->definer);
+		values[4] = BoolGetDatum(feed->indexed);
+		if (source->key_type != NULL)
+			values[5] = CStringGetTextDatum(source->key_type);
+		else
+			nulls[5] = true;
+		for (int i = 0; i < feed->ncolumns; i++)
+			items[i] = CStringGetTextDatum(psprintf("%s %s", quote_identifier(feed->columns[i].name),
+													format_type_be(feed->columns[i].type)));
+		values[6] = text_array(items, feed->ncolumns);
+		items = palloc(sizeof(Datum) * (list_length(relations) + 1));
+		foreach(relation, relations)
+			items[n++] = ObjectIdGetDatum(lfirst_oid(relation));
+		values[7] = PointerGetDatum(construct_array(items, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT));
+		if (source->query != NULL)
+			values[8] = CStringGetTextDatum(source->query);
+		else
+			nulls[8] = true;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,461 @@
+/*
+ * feed_source.c
+ *		The feeds that are defined: crm.source, and what the catalog says about their views.
+ *
+ * A view holds on to its tables by oid, the text of a feed names them. When a migration renames orders to orders_old and
+ * puts a new table in its place, the view goes on reading the old one, which nobody writes any more. So the names of the
+ * text are resolved anew, and compared with what the view reads. That is done on the raw parse tree, without locks and
+ * without errors: a name that leads nowhere is just another difference.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "rewrite/prs2lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "feed/feed_private.h"
+
+/* Columns of crm.source */
+#define Anum_source_kind			1
+#define Anum_source_query			2
+#define Anum_source_search_path		3
+#define Anum_source_definer			4
+#define Anum_source_tracked			5
+#define Anum_source_key_type		6
+#define Anum_source_indexed			7
+#define Anum_source_released		8
+#define Anum_source_stale_reason	9
+
+/* The names in a text. */
+typedef struct Names
+{
+	List	   *ranges;			/* of RangeVar */
+	List	   *ctes;			/* of char * */
+} Names;
+
+static char *
+text_column(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static bool
+bool_column(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+static int
+compare_sources(const ListCell *a, const ListCell *b)
+{
+	const FeedSource *left = lfirst(a);
+	const FeedSource *right = lfirst(b);
+	bool		left_customer = strcmp(left->kind, FEED_CUSTOMER) == 0;
+	bool		right_customer = strcmp(right->kind, FEED_CUSTOMER) == 0;
+
+	if (left_customer != right_customer)
+		return left_customer ? -1 : 1;
+	return strcmp(left->kind, right->kind);
+}
+
+/*
+ * A plain scan of a small table, as the catalogs are read: with the newest snapshot, because the views are seen so too,
+ * and for a role that may not read the table.
+ */
+List *
+feed_sources(void)
+{
+	Relation	rel = table_open(feed_relation("source"), AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *result = NIL;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		FeedSource *source = palloc0(sizeof(FeedSource));
+
+		source->kind = text_column(tuple, desc, Anum_source_kind);
+		source->query = text_column(tuple, desc, Anum_source_query);
+		source->search_path = text_column(tuple, desc, Anum_source_search_path);
+		source->definer = text_column(tuple, desc, Anum_source_definer);
+		source->tracked = bool_column(tuple, desc, Anum_source_tracked);
+		source->key_type = text_column(tuple, desc, Anum_source_key_type);
+		source->indexed = bool_column(tuple, desc, Anum_source_indexed);
+		source->released = bool_column(tuple, desc, Anum_source_released);
+		source->stale_reason = text_column(tuple, desc, Anum_source_stale_reason);
+		result = lappend(result, source);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(result, compare_sources);
+	return result;
+}
+
+FeedSource *
+feed_source_find(List *sources, const char *kind)
+{
+	ListCell   *cell;
+
+	foreach(cell, sources)
+	{
+		FeedSource *source = lfirst(cell);
+
+		if (strcmp(source->kind, kind) == 0)
+			return source;
+	}
+	return NULL;
+}
+
+FeedKey
+feed_key_of(const char *key_type)
+{
+	if (strcmp(key_type, "uuid") == 0)
+		return FEED_KEY_UUID;
+	if (strcmp(key_type, "smallint") == 0 || strcmp(key_type, "integer") == 0 || strcmp(key_type, "bigint") == 0)
+		return FEED_KEY_INTEGER;
+	return FEED_KEY_TEXT;
+}
+
+Oid
+feed_view(const char *kind)
+{
+	Oid			relid = get_relname_relid(kind, feed_schema());
+
+	return OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW ? relid : InvalidOid;
+}
+
+static bool
+collect_relations(Node *node, void *context)
+{
+	List	  **relations = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *entry = (RangeTblEntry *) node;
+
+		if (entry->rtekind == RTE_RELATION)
+			*relations = list_append_unique_oid(*relations, entry->relid);
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_relations, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, collect_relations, context);
+}
+
+List *
+feed_view_relations(Oid view)
+{
+	Relation	rel = table_open(view, AccessShareLock);
+	List	   *relations = NIL;
+
+	if (rel->rd_rules != NULL)
+	{
+		for (int i = 0; i < rel->rd_rules->numLocks; i++)
+			(void) collect_relations((Node *) rel->rd_rules->rules[i]->actions, &relations);
+	}
+	table_close(rel, AccessShareLock);
+
+	/* The view itself stands in its own rule; our table of keys is not of the text. */
+	relations = list_delete_oid(relations, view);
+	return list_delete_oid(relations, feed_relation("customer_key"));
+}
+
+static bool
+collect_names(Node *node, void *context)
+{
+	Names	   *names = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeVar))
+	{
+		names->ranges = lappend(names->ranges, node);
+		return false;
+	}
+	if (IsA(node, CommonTableExpr))
+		names->ctes = lappend(names->ctes, makeString(((CommonTableExpr *) node)->ctename));
+	return raw_expression_tree_walker(node, collect_names, context);
+}
+
+/* What the names of the text mean now; is called as the definer, under the feed's path. */
+static Oid
+resolve(const RangeVar *range)
+{
+	Oid			schema;
+
+	if (range->schemaname == NULL)
+		return RelnameGetRelid(range->relname);
+	schema = get_namespace_oid(range->schemaname, true);
+	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
+}
+
+/*
+ * A sentence that says why the view does not read what the text names, or NULL. A name without schema that is also a
+ * WITH query's may mean either.
+ */
+static const char *
+compare_with_text(const FeedSource *source, Oid view, Oid owner)
+{
+	FeedRights	rights;
+	Names		names = {NIL, NIL};
+	List	   *reads = feed_view_relations(view);
+	List	   *named = NIL;
+	List	   *statements;
+	const char *why = NULL;
+	ListCell   *cell;
+
+	feed_enter(&rights, owner, source->search_path);
+	statements = feed_parse(source->query);
+	if (statements != NIL)
+		(void) collect_names(linitial_node(RawStmt, statements)->stmt, &names);
+
+	foreach(cell, names.ranges)
+	{
+		RangeVar   *range = lfirst(cell);
+		Oid			relid = resolve(range);
+
+		if (OidIsValid(relid))
+			named = lappend_oid(named, relid);
+		if (why != NULL || (OidIsValid(relid) && list_member_oid(reads, relid)))
+			continue;
+		if (range->schemaname == NULL && list_member(names.ctes, makeString(range->relname)))
+			continue;
+		if (OidIsValid(relid))
+			why = psprintf("\"%s\" is another relation than the one the feed reads.", range->relname);
+		else
+			why = psprintf("There is no relation \"%s\" any more.", range->relname);
+	}
+	foreach(cell, reads)
+	{
+		if (why == NULL && !list_member_oid(named, lfirst_oid(cell)))
+			why = psprintf("The feed reads \"%s\", which its text does not name.", get_rel_name(lfirst_oid(cell)));
+	}
+	feed_leave(&rights);
+	return why;
+}
+
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+const char *
+feed_why_stale(const FeedSource *source, Oid view)
+{
+	if (source->tracked)
+		return NULL;
+	if (source->released)
+		return "It is released.";
+	if (!OidIsValid(view))
+		return psprintf("Its view crm_feed.%s was dropped.", quote_identifier(source->kind));
+	return compare_with_text(source, view, relation_owner(view));
+}
+
+void
+feed_error_stale(const Feed *feed)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("feed \"%s\" is stale", feed->kind),
+			 errdetail_internal("%s", feed->why_stale),
+			 errhint("Call crm.rebuild_feeds(), or define the feed again.")));
+}
+
+static ValueType
+value_type_of(Oid type)
+{
+	Oid			base = getBaseType(type);
+
+	switch (base)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+			return VALUE_NUMBER;
+		case BOOLOID:
+			return VALUE_BOOLEAN;
+		case DATEOID:
+			return VALUE_DATE;
+		case TIMESTAMPTZOID:
+			return VALUE_TIMESTAMP;
+		default:
+			return OidIsValid(get_element_type(base)) ? VALUE_ARRAY : VALUE_TEXT;
+	}
+}
+
+static void
+load_columns(Feed *feed)
+{
+	Relation	rel = table_open(feed->view, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
+
+	feed->columns = palloc0(sizeof(FeedColumn) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+		const char *name = NameStr(column->attname);
+
+		if (column->attisdropped || strcmp(name, "customer_id") == 0 || (!customers && strcmp(name, "at") == 0))
+			continue;
+		feed->columns[feed->ncolumns].name = pstrdup(name);
+		feed->columns[feed->ncolumns].type = column->atttypid;
+		feed->columns[feed->ncolumns].value_type = value_type_of(column->atttypid);
+		feed->ncolumns++;
+	}
+	table_close(rel, AccessShareLock);
+}
+
+List *
+feed_load(void)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, feed_sources())
+	{
+		FeedSource *source = lfirst(cell);
+		Feed	   *feed = palloc0(sizeof(Feed));
+
+		feed->kind = source->kind;
+		feed->tracked = source->tracked;
+		if (source->tracked)
+		{
+			feed->indexed = true;
+			feed->owner = relation_owner(feed_relation("event"));
+			feed->search_path = FEED_SAFE_PATH;
+		}
+		else
+		{
+			feed->indexed = source->indexed;
+			feed->search_path = source->search_path;
+			feed->view = feed_view(source->kind);
+			if (OidIsValid(feed->view))
+			{
+				feed->owner = relation_owner(feed->view);
+				load_columns(feed);
+			}
+			else
+				feed->owner = get_role_oid(source->definer, true);
+			feed->why_stale = feed_why_stale(source, feed->view);
+			feed->stale = feed->why_stale != NULL;
+		}
+		result = lappend(result, feed);
+	}
+	return result;
+}
+
+Feed *
+feed_find(List *feeds, const char *kind)
+{
+	ListCell   *cell;
+
+	foreach(cell, feeds)
+	{
+		Feed	   *feed = lfirst(cell);
+
+		if (strcmp(feed->kind, kind) == 0)
+			return feed;
+	}
+	return NULL;
+}
+
+/*
+ * The list for those who look up one customer and cannot afford to load it each time. Whatever changes a feed sends an
+ * invalidation: views and tables by themselves, rows of crm.source because the writers do it for them.
+ */
+static MemoryContext cache_context = NULL;
+static List *cache = NIL;
+static bool cache_valid = false;
+
+static void
+invalidate_by_relation(Datum argument, Oid relid)
+{
+	(void) argument;
+	(void) relid;
+	cache_valid = false;
+}
+
+static void
+invalidate_by_schema(Datum argument, int cacheid, uint32 hash)
+{
+	(void) argument;
+	(void) cacheid;
+	(void) hash;
+	cache_valid = false;
+}
+
+const List *
+feed_cached(void)
+{
+	if (!cache_valid)
+	{
+		MemoryContext building;
+		MemoryContext old;
+		List	   *feeds = NIL;
+
+		if (cache_context == NULL)
+		{
+			CacheRegisterRelcacheCallback(invalidate_by_relation, (Datum) 0);
+			CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_by_schema, (Datum) 0);
+			CacheRegisterSyscacheCallback(AUTHOID, invalidate_by_schema, (Datum) 0);
+			cache_context = AllocSetContextCreate(CacheMemoryContext, "crm feeds", ALLOCSET_SMALL_SIZES);
+		}
+		building = AllocSetContextCreate(CurrentMemoryContext, "crm feeds", ALLOCSET_SMALL_SIZES);
+		old = MemoryContextSwitchTo(building);
+		cache_valid = true;		/* what comes in while loading makes it false again */
+		PG_TRY();
+		{
+			feeds = feed_load();
+		}
+		PG_CATCH();
+		{
+			cache_valid = false;
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(old);
+		MemoryContextSetParent(building, CacheMemoryContext);
+		/* A feed's own function may have called us: whoever goes through the old list may finish. */
+		MemoryContextSetParent(cache_context, TopTransactionContext);
+		cache_context = building;
+		cache = feeds;
+	}
+	return cache;
+}

@@ -1,0 +1,386 @@
+/*
+ * predicate_functions.c
+ *		SQL functions that ask a profile: matches, next_change, periods, occurrences.
+ *
+ * A query asks the same predicate of many profiles, so the compiled program is kept with the call site; it is made again
+ * whenever the predicate or the zone differs, and the cache may be cold at any call.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "base/clock.h"
+#include "compat.h"
+#include "predicate/eval_internal.h"
+#include "predicate/predicate_functions.h"
+
+/* What a call site keeps. */
+typedef struct CallCache
+{
+	MemoryContext context;		/* of the program */
+	Predicate  *predicate;
+	char	   *zone;
+	AstNode    *tree;
+	Program    *program;
+	int			root;
+	Evaluation *evaluation;
+	MemoryContext facts;		/* emptied at each call */
+} CallCache;
+
+/*
+ * The evaluation of a predicate in a zone, from the call site's cache; what belongs to one profile is to be allocated in
+ * *facts, which is emptied here.
+ */
+static CallCache *
+cached_evaluation(FunctionCallInfo fcinfo, const Predicate *predicate, const char *zone)
+{
+	CallCache  *cache = fcinfo->flinfo->fn_extra;
+	MemoryContext old;
+
+	if (cache != NULL && cache->program != NULL &&
+		VARSIZE(cache->predicate) == VARSIZE(predicate) &&
+		memcmp(cache->predicate, predicate, VARSIZE(predicate)) == 0 &&
+		strcmp(cache->zone, zone) == 0)
+	{
+		MemoryContextReset(cache->facts);
+		return cache;
+	}
+
+	if (cache == NULL)
+	{
+		cache = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(CallCache));
+		cache->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "compiled predicate", ALLOCSET_DEFAULT_SIZES);
+		fcinfo->flinfo->fn_extra = cache;
+	}
+	/* an error on the way leaves no half-made program behind */
+	cache->program = NULL;
+	MemoryContextReset(cache->context);
+	old = MemoryContextSwitchTo(cache->context);
+	cache->predicate = palloc(VARSIZE(predicate));
+	memcpy(cache->predicate, predicate, VARSIZE(predicate));
+	cache->zone = pstrdup(zone);
+	cache->tree = predicate_tree(cache->predicate);
+	{
+		Program    *program = program_create(cache->context);
+
+		cache->root = program_add(program, cache->tree, NULL, NULL);
+		cache->evaluation = evaluation_create(program, calendar_zone(zone));
+		cache->facts = AllocSetContextCreate(cache->context, "facts", ALLOCSET_DEFAULT_SIZES);
+		cache->program = program;
+	}
+	MemoryContextSwitchTo(old);
+	return cache;
+}
+
+static CallCache *
+evaluation_for_call(FunctionCallInfo fcinfo, const Predicate *predicate, const char *zone)
+{
+	CallCache  *cache = cached_evaluation(fcinfo, predicate, zone);
+	MemoryContext old = MemoryContextSwitchTo(cache->facts);
+
+	evaluation_set_facts(cache->evaluation, facts_from_profile(cache->program, PG_GETARG_PROFILE_P(0)));
+	MemoryContextSwitchTo(old);
+	return cache;
+}
+
+static void
+check_from_to(TimestampTz from, TimestampTz to)
+{
+	if (to < from)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"to\" must not lie before \"from\"")));
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_matches);
+Datum
+crm_predicate_matches(PG_FUNCTION_ARGS)
+{
+	CallCache  *cache;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
+		PG_RETURN_NULL();
+	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	evaluation_set_instant(cache->evaluation, PG_GETARG_TIMESTAMPTZ(2), !PG_ARGISNULL(3),
+						   PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3));
+	PG_RETURN_BOOL(evaluation_truth(cache->evaluation, cache->root, NULL));
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_matches_now);
+Datum
+crm_predicate_matches_now(PG_FUNCTION_ARGS)
+{
+	CallCache  *cache = fcinfo->flinfo->fn_extra;
+	const Predicate *predicate = PG_GETARG_PREDICATE_P(1);
+
+	/* the zone is read once for a call site: it is the same throughout a statement */
+	cache = evaluation_for_call(fcinfo, predicate,
+								cache != NULL && cache->program != NULL ? cache->zone : clock_timezone());
+	evaluation_set_instant(cache->evaluation, clock_now(), false, 0);
+	PG_RETURN_BOOL(evaluation_truth(cache->evaluation, cache->root, NULL));
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_next_change);
+Datum
+crm_predicate_next_change(PG_FUNCTION_ARGS)
+{
+	CallCache  *cache;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
+		PG_RETURN_NULL();
+	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	PG_RETURN_TIMESTAMPTZ(evaluation_next_change(cache->evaluation, cache->root, PG_GETARG_TIMESTAMPTZ(2),
+												 !PG_ARGISNULL(3),
+												 PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3)));
+}
+
+static RangeType *
+make_period(TimestampTz from, TimestampTz to)
+{
+	TypeCacheEntry *type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+	RangeBound	lower = {.val = TimestampTzGetDatum(from),.inclusive = true,.lower = true};
+	RangeBound	upper = {.val = TimestampTzGetDatum(to)};
+
+	return crm_range_serialize(type, &lower, &upper);
+}
+
+void
+period_list_add(void *context, TimestampTz from, TimestampTz to)
+{
+	PeriodList *list = context;
+	MemoryContext old = MemoryContextSwitchTo(list->context);
+
+	if (list->count == list->room)
+	{
+		list->room = Max(list->room * 2, 8);
+		list->ranges = list->ranges == NULL ? palloc(sizeof(RangeType *) * list->room) :
+			repalloc_huge(list->ranges, sizeof(RangeType *) * (Size) list->room);
+	}
+	list->ranges[list->count++] = make_period(from, to);
+	MemoryContextSwitchTo(old);
+}
+
+Datum
+period_list_multirange(const PeriodList *list)
+{
+	TypeCacheEntry *type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+
+	return MultirangeTypePGetDatum(make_multirange(TSTZMULTIRANGEOID, type, list->count, list->ranges));
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_periods);
+Datum
+crm_predicate_periods(PG_FUNCTION_ARGS)
+{
+	CallCache  *cache;
+	PeriodList	list = {.context = CurrentMemoryContext};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(5))
+		PG_RETURN_NULL();
+	check_from_to(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
+	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(5)));
+	evaluation_periods(cache->evaluation, cache->root, PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3),
+					   !PG_ARGISNULL(4), PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4), period_list_add, &list);
+	PG_RETURN_DATUM(period_list_multirange(&list));
+}
+
+/* The event's own properties as the program does not need them: read from the profile again. */
+static Jsonb *
+event_properties(const Profile *profile, const char *kind, int wanted)
+{
+	ProfileReader reader;
+	StringInfoData json;
+	Value		value;
+	TimestampTz at;
+	int			name;
+	int			seen = 0;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	profile_reader_init(&reader, profile);
+	while (profile_next_attribute(&reader, &name, &value))
+		 /* passed over */ ;
+	while (profile_next_event(&reader, &name, &at))
+	{
+		if ((int) strlen(kind) != reader.names[name].length ||
+			memcmp(kind, reader.names[name].name, reader.names[name].length) != 0)
+			continue;
+		if (seen++ < wanted)
+			continue;
+		while (profile_next_property(&reader, &name, &value))
+		{
+			if (json.len > 1)
+				appendStringInfoString(&json, ", ");
+			value_append_json(&json, value_text(reader.names[name].name, reader.names[name].length));
+			appendStringInfoString(&json, ": ");
+			value_append_json(&json, value);
+		}
+		break;
+	}
+	appendStringInfoChar(&json, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}
+
+/* The truth of "this very event is in the set, and the rest of the conjunction holds". */
+static bool
+occurrence_truth(Evaluation *ev, const int *rest, int nrest, int events, int event, TimestampTz *until)
+{
+	TimestampTz one;
+	TimestampTz first;
+	TimestampTz decided = DT_NOBEGIN;
+	bool		result;
+
+	result = event_selected(ev, events, event, &first);
+	if (!result)
+		decided = first;
+	for (int i = 0; i < nrest; i++)
+	{
+		if (!eval_truth(ev, rest[i], &one))
+		{
+			result = false;
+			decided = Max(decided, one);
+		}
+		first = Min(first, one);
+	}
+	*until = result ? first : decided;
+	return result;
+}
+
+/* As evaluation_periods(), of one event. */
+static void
+occurrence_periods(Evaluation *ev, const int *rest, int nrest, int events, int event, TimestampTz from, TimestampTz to,
+				   bool has_entry, TimestampTz entry, PeriodList *list)
+{
+	TimestampTz start = from,
+				at = from;
+	bool		current = false;
+
+	while (at < to)
+	{
+		TimestampTz until;
+		bool		truth;
+
+		CHECK_FOR_INTERRUPTS();
+		evaluation_set_instant(ev, at, has_entry, entry);
+		truth = occurrence_truth(ev, rest, nrest, events, event, &until);
+		if (truth && !current)
+			start = at;
+		else if (!truth && current)
+			period_list_add(list, start, at);
+		current = truth;
+		at = until;
+	}
+	if (current)
+		period_list_add(list, start, to);
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_occurrences);
+Datum
+crm_predicate_occurrences(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	CallCache  *cache;
+	const Program *program;
+	const Profile *profile;
+	int		   *rest;
+	int			nrest = 0,
+				events = -1;
+	const KindFacts *facts;
+	const char *kind;
+	const ProgramNode *root;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(5))
+		return (Datum) 0;
+	check_from_to(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
+	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(5)));
+	profile = PG_GETARG_PROFILE_P(0);
+	program = cache->program;
+	root = &program->nodes[cache->root];
+
+	/* the first "has" of the top-level conjunction, and the rest */
+	rest = palloc(sizeof(int) * Max(root->nargs, 1));
+	if (root->tag == AST_AND)
+	{
+		for (int i = 0; i < root->nargs; i++)
+		{
+			const ProgramNode *part = &program->nodes[root->args[i]];
+
+			if (events < 0 && part->tag == AST_HAS && !part->negated)
+				events = part->events;
+			else
+				rest[nrest++] = root->args[i];
+		}
+	}
+	else if (root->tag == AST_HAS && !root->negated)
+		events = root->events;
+	if (events < 0)
+		return (Datum) 0;
+
+	kind = program->kinds[program->sets[program->events[events].set].kind].name;
+	facts = &cache->evaluation->facts->kinds[program->sets[program->events[events].set].kind];
+	for (int e = 0; e < facts->nevents; e++)
+	{
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "occurrence", ALLOCSET_SMALL_SIZES);
+		MemoryContext old = MemoryContextSwitchTo(context);
+		PeriodList	list = {.context = context};
+		const SetMemo *members = set_members(cache->evaluation, program->events[events].set);
+		bool		member = members->list == NULL;
+
+		/* an untimed filter is a set's, not asked event by event later on */
+		for (int low = 0, high = members->count; !member && low < high;)
+		{
+			int			middle = low + (high - low) / 2;
+
+			if (members->list[middle] == e)
+				member = true;
+			else if (members->list[middle] < e)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (member)
+			occurrence_periods(cache->evaluation, rest, nrest, events, e,
+							   PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3), !PG_ARGISNULL(4),
+							   PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4), &list);
+		if (list.count > 0)
+		{
+			Datum		values[4];
+			bool		nulls[4] = {false};
+
+			values[0] = CStringGetTextDatum(kind);
+			values[1] = TimestampTzGetDatum(facts->at[e]);
+			values[2] = JsonbPGetDatum(event_properties(profile, kind, e));
+			values[3] = period_list_multirange(&list);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(crm_predicate_explain);
+Datum
+crm_predicate_explain(PG_FUNCTION_ARGS)
+{
+	CallCache  *cache;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
+		return (Datum) 0;
+	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	evaluation_set_instant(cache->evaluation, PG_GETARG_TIMESTAMPTZ(2), !PG_ARGISNULL(3),
+						   PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3));
+	explain_tree(cache->evaluation, cache->tree, cache->program, NULL, NULL, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}

@@ -1,0 +1,438 @@
+/*
+ * population.c
+ *		Reads all facts once, and gives them out customer by customer.
+ *
+ * The first half takes rows from the feeds and appends them to streams by hash of the customer (population_rows.c keeps
+ * these); the second takes one stream at a time, finds its customers, sorts their events by kind, customer and time, and
+ * hands the slice over.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "feed/feed.h"
+#include "segment/population_rows.h"
+
+/* Customers of a slice by their id: open addressing. */
+typedef struct SliceIndex
+{
+	uint32		mask;
+	int		   *slots;			/* customer + 1, or 0 */
+	int64	   *ids;
+} SliceIndex;
+
+/* What is read at the moment. */
+typedef struct FeedReading
+{
+	RowStore   *store;
+	int			kind;
+	int			nvalues;
+	uint64		rows;
+	uint64		step;			/* rows until the clock is looked at again */
+	const char *name;
+	TimestampTz started;
+	TimestampTz told;
+} FeedReading;
+
+/* Says what takes so long, every few seconds. */
+static void
+tell_progress(FeedReading *reading)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	CHECK_FOR_INTERRUPTS();
+	if (TimestampDifferenceExceeds(reading->told, now, 5000))
+	{
+		reading->told = now;
+		ereport(NOTICE,
+				(errmsg("read " UINT64_FORMAT " rows of feed \"%s\" in %d s", reading->rows, reading->name,
+						(int) ((now - reading->started) / USECS_PER_SEC))));
+	}
+}
+
+static void
+take_row(void *context, int64 customer, TimestampTz at, const Value *values)
+{
+	FeedReading *reading = context;
+
+	row_store_append(reading->store, customer, reading->kind, at, reading->nvalues, values);
+	if ((++reading->rows & 0xffff) == 0)
+		tell_progress(reading);
+}
+
+static void
+read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char *const *columns,
+		  Population *population)
+{
+	FeedReading reading = {0};
+	uint64		passed_over = 0;
+
+	reading.store = store;
+	reading.kind = kind;
+	reading.nvalues = ncolumns;
+	reading.name = feed->kind;
+	reading.started = reading.told = GetCurrentTimestamp();
+	feed_read(feed, ncolumns, columns, NULL, DT_NOBEGIN, take_row, &reading, &passed_over);
+	population->passed_over += passed_over;
+	if (kind >= 0)
+		population->events += reading.rows;
+}
+
+/* Customers by crm.identity, and stored memberships: our own tables, read through a receiver as well. */
+typedef struct TableReceiver
+{
+	DestReceiver pub;
+	RowStore   *store;
+	int			kind;
+} TableReceiver;
+
+static void
+receiver_nothing(DestReceiver *self)
+{
+	(void) self;
+}
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+	(void) self;
+	(void) operation;
+	(void) desc;
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	TableReceiver *receiver = (TableReceiver *) self;
+	int64		customer;
+
+	slot_getallattrs(slot);
+	customer = DatumGetInt64(slot->tts_values[0]);
+	if (receiver->kind == ROW_MEMBERSHIP)
+	{
+		ArrayType  *array = DatumGetArrayTypeP(slot->tts_values[1]);
+		Value		segments;
+
+		/* kept as the bytes of the int4 elements */
+		segments = value_text(ARR_DATA_PTR(array), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) * sizeof(int32));
+		row_store_append_blob(receiver->store, customer, receiver->kind, segments);
+		if ((Pointer) array != DatumGetPointer(slot->tts_values[1]))
+			pfree(array);
+	}
+	else
+		row_store_append(receiver->store, customer, receiver->kind, 0, 0, NULL);
+	return true;
+}
+
+static void
+read_table(RowStore *store, const char *sql, int kind)
+{
+	TableReceiver receiver = {0};
+	SPIExecuteOptions options = {0};
+	SPIPlanPtr	plan;
+	int			rc;
+
+	receiver.pub.receiveSlot = receive_row;
+	receiver.pub.rStartup = receiver_startup;
+	receiver.pub.rShutdown = receiver_nothing;
+	receiver.pub.rDestroy = receiver_nothing;
+	receiver.pub.mydest = DestNone;
+	receiver.store = store;
+	receiver.kind = kind;
+	options.read_only = true;
+	options.dest = &receiver.pub;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare(sql, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	rc = SPI_execute_plan_extended(plan, &options);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(rc));
+	SPI_finish();
+}
+
+static inline uint32
+slice_probe(int64 id)
+{
+	/* other bits than those that chose the stream */
+	return (uint32) (row_store_hash(id) >> 32);
+}
+
+static void
+slice_index_create(SliceIndex *index, int rows)
+{
+	uint32		size = 16;
+
+	while (size < (uint32) rows * 2)
+		size *= 2;
+	index->mask = size - 1;
+	index->slots = palloc_extended(sizeof(int) * (Size) size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	index->ids = palloc_extended(sizeof(int64) * (Size) Max(rows, 1), MCXT_ALLOC_HUGE);
+}
+
+/* The number of a customer; a new one when add is set, else -1. */
+static inline int
+slice_customer(SliceIndex *index, int64 id, int *count, bool add)
+{
+	uint32		slot = slice_probe(id) & index->mask;
+
+	while (index->slots[slot] != 0)
+	{
+		if (index->ids[index->slots[slot] - 1] == id)
+			return index->slots[slot] - 1;
+		slot = (slot + 1) & index->mask;
+	}
+	if (!add)
+		return -1;
+	index->ids[*count] = id;
+	index->slots[slot] = ++*count;
+	return *count - 1;
+}
+
+/* Sorts one customer's events of a kind by time; they come nearly sorted, and are few. */
+static void
+sort_events(TimestampTz *at, Value **columns, int ncolumns, int from, int count)
+{
+	bool		sorted = true;
+
+	for (int i = from + 1; i < from + count && sorted; i++)
+		sorted = at[i - 1] <= at[i];
+	if (sorted)
+		return;
+
+	if (count <= 32)
+	{
+		for (int i = from + 1; i < from + count; i++)
+		{
+			for (int j = i; j > from && at[j - 1] > at[j]; j--)
+			{
+				TimestampTz t = at[j];
+
+				at[j] = at[j - 1];
+				at[j - 1] = t;
+				for (int c = 0; c < ncolumns; c++)
+				{
+					Value		v = columns[c][j];
+
+					columns[c][j] = columns[c][j - 1];
+					columns[c][j - 1] = v;
+				}
+			}
+		}
+	}
+	else
+		row_store_sort(at, columns, ncolumns, from, count);
+}
+
+/* Two rows for one customer: the one with the lesser attributes counts, whatever order they were read in. */
+static bool
+attributes_less(const Value *a, const Value *b, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		int			order = value_compare(a[i], b[i]);
+
+		if (order != 0)
+			return order < 0;
+	}
+	return false;
+}
+
+/* Lays out one stream, and hands it over. */
+static void
+give_slice(const Program *program, RowStore *store, int stream, PopulationSink sink, void *context,
+		   Population *population)
+{
+	int			nkinds = program->nkinds;
+	RowReader	reader;
+	Row		   *row;
+	SliceIndex	index;
+	PopulationSlice slice = {0};
+	Value	   *attributes;
+	bool	   *described;
+	KindFacts  *kinds;
+	Value	  **properties;
+	int			nproperties = 0;
+	int			rows = 0;
+	int		  **offsets = palloc(sizeof(int *) * Max(nkinds, 1));
+	TimestampTz **times = palloc(sizeof(TimestampTz *) * Max(nkinds, 1));
+	Value	 ***columns = palloc(sizeof(Value **) * Max(nkinds, 1));
+
+	/* who there is: customers, and people with memberships */
+	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
+	{
+		if (row->kind < 0)
+			rows++;
+	}
+	if (rows == 0)
+	{
+		for (row_reader_init(&reader, store, stream); row_reader_next(&reader) != NULL;)
+			population->strangers++;
+		return;
+	}
+	slice_index_create(&index, rows);
+	attributes = palloc_extended(sizeof(Value) * (Size) rows * Max(program->nattributes, 1),
+								 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	slice.facts = palloc_extended(sizeof(Facts) * (Size) rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	slice.present = palloc0(sizeof(bool) * rows);
+	described = palloc0(sizeof(bool) * rows);
+	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
+	{
+		int			c;
+
+		if (row->kind >= 0)
+			continue;
+		c = slice_customer(&index, row->customer, &slice.count, true);
+		slice.facts[c].has_customer = true;
+		slice.facts[c].customer = row->customer;
+		if (row->kind == ROW_MEMBERSHIP)
+		{
+			Value		segments = row_blob(row);
+
+			slice.facts[c].segments = (const int32 *) segments.u.text;
+			slice.facts[c].nsegments = (int) (segments.length / sizeof(int32));
+			continue;
+		}
+		slice.present[c] = true;
+		if (row->kind == ROW_CUSTOMER)
+		{
+			Value	   *values = row_values(row, program->nattributes);
+			Value	   *mine = attributes + (Size) c * program->nattributes;
+
+			if (described[c])
+				population->duplicates++;
+			if (!described[c] || attributes_less(values, mine, program->nattributes))
+				memcpy(mine, values, sizeof(Value) * program->nattributes);
+			described[c] = true;
+		}
+	}
+
+	/* how many events of each kind each has, as offsets; then the events in their places */
+	for (int k = 0; k < nkinds; k++)
+	{
+		offsets[k] = palloc0(sizeof(int) * ((Size) slice.count + 1));
+		nproperties += program->kinds[k].nproperties;
+	}
+	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
+	{
+		int			c;
+
+		if (row->kind < 0)
+			continue;
+		c = slice_customer(&index, row->customer, &slice.count, false);
+		if (c >= 0 && slice.present[c])
+		{
+			offsets[row->kind][c + 1]++;
+			row->number = c;
+		}
+		else
+		{
+			population->strangers++;
+			row->number = -1;
+		}
+	}
+	for (int k = 0; k < nkinds; k++)
+	{
+		Size		total;
+
+		for (int c = 0; c < slice.count; c++)
+			offsets[k][c + 1] += offsets[k][c];
+		total = Max(offsets[k][slice.count], 1);
+		times[k] = palloc_extended(sizeof(TimestampTz) * total, MCXT_ALLOC_HUGE);
+		columns[k] = palloc(sizeof(Value *) * Max(program->kinds[k].nproperties, 1));
+		for (int p = 0; p < program->kinds[k].nproperties; p++)
+			columns[k][p] = palloc_extended(sizeof(Value) * total, MCXT_ALLOC_HUGE);
+	}
+	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
+	{
+		int			place;
+		Value	   *values;
+
+		if (row->kind < 0 || row->number < 0)
+			continue;
+		/* afterwards offsets[c] is where c's events end, which is where those of c + 1 begin */
+		place = offsets[row->kind][row->number]++;
+		times[row->kind][place] = row->at;
+		values = row_values(row, program->kinds[row->kind].nproperties);
+		for (int p = 0; p < program->kinds[row->kind].nproperties; p++)
+			columns[row->kind][p][place] = values[p];
+	}
+
+	kinds = palloc_extended(sizeof(KindFacts) * (Size) slice.count * Max(nkinds, 1), MCXT_ALLOC_HUGE);
+	properties = palloc_extended(sizeof(Value *) * (Size) slice.count * Max(nproperties, 1), MCXT_ALLOC_HUGE);
+	for (int c = 0; c < slice.count; c++)
+	{
+		KindFacts  *mine = kinds + (Size) c * nkinds;
+		Value	  **props = properties + (Size) c * nproperties;
+
+		for (int k = 0; k < nkinds; k++)
+		{
+			int			from = c == 0 ? 0 : offsets[k][c - 1];
+			int			count = offsets[k][c] - from;
+
+			if (count > 1)
+				sort_events(times[k], columns[k], program->kinds[k].nproperties, from, count);
+			mine[k].nevents = count;
+			mine[k].at = times[k] + from;
+			mine[k].properties = props;
+			for (int p = 0; p < program->kinds[k].nproperties; p++)
+				*props++ = columns[k][p] + from;
+		}
+		slice.facts[c].kinds = mine;
+		slice.facts[c].attributes = attributes + (Size) c * program->nattributes;
+		if (slice.present[c])
+			population->customers++;
+	}
+	sink(context, &slice);
+}
+
+void
+population_scan(const Program *program, bool memberships, PopulationSink sink, void *context,
+				Population *population)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext memory = AllocSetContextCreate(outer, "population", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext slice = AllocSetContextCreate(outer, "slice of the population", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	RowStore   *store;
+	List	   *feeds = feed_load();
+	Feed	   *feed;
+
+	memset(population, 0, sizeof(*population));
+	store = row_store_create((Size) maintenance_work_mem * 1024);
+
+	feed = feed_find(feeds, FEED_CUSTOMER);
+	if (feed != NULL)
+		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, population);
+	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", ROW_IDENTITY);
+	if (memberships)
+		read_table(store, "SELECT customer_id, segments FROM crm.membership", ROW_MEMBERSHIP);
+	for (int k = 0; k < program->nkinds; k++)
+	{
+		feed = strcmp(program->kinds[k].name, FEED_CUSTOMER) == 0 ? NULL : feed_find(feeds, program->kinds[k].name);
+		if (feed != NULL)
+			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, population);
+	}
+	population->spilled = row_store_finish(store);
+
+	for (int stream = 0; stream < ROW_STREAMS; stream++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(slice);
+		give_slice(program, store, stream, sink, context, population);
+		MemoryContextSwitchTo(memory);
+		MemoryContextReset(slice);
+	}
+	row_store_destroy(store);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(slice);
+	MemoryContextDelete(memory);
+}

@@ -1,0 +1,507 @@
+/*
+ * population_rows.c
+ *		Rows of facts in streams by hash of the customer, in memory or in temporary files.
+ *
+ * A value is stored as it is, sixteen bytes. Short texts that repeat (cities, brands, items) are kept once, in a
+ * dictionary, and pointed to; any other text, an array or a long number follows its row as bytes. When memory is used up,
+ * what is there is written out, one file a stream, and from then on buffers are small.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "commands/tablespace.h"
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+
+#include "segment/population_rows.h"
+
+#define FIRST_CHUNK 1024
+#define LAST_CHUNK (64 * 1024)
+#define SPILL_CHUNK (8 * 1024)
+
+/* Texts longer than this are not worth a dictionary. */
+#define MAX_INTERNED 64
+
+/* A value whose bytes follow the row; otherwise its pointer is good as it is. */
+#define VALUE_FOLLOWS 0x80
+
+typedef struct RowChunk
+{
+	struct RowChunk *next;
+	Size		size;			/* of data */
+	Size		used;
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} RowChunk;
+
+typedef struct RowStream
+{
+	RowChunk   *first;
+	RowChunk   *last;
+	BufFile    *file;
+	Size		spilled;
+} RowStream;
+
+typedef struct InternedText
+{
+	const char *text;
+	uint32		length;
+	uint32		hash;
+} InternedText;
+
+struct RowStore
+{
+	MemoryContext context;
+	Size		budget;
+	Size		used;			/* chunks and dictionary */
+	bool		spilling;
+	RowStream	streams[ROW_STREAMS];
+
+	/* the dictionary: open addressing */
+	uint32		mask;
+	uint32		interned;
+	Size		interned_bytes;
+	InternedText *texts;
+	MemoryContext texts_context;
+
+	/* the stream that is read, when it was spilled */
+	int			loaded;			/* or -1 */
+	RowChunk   *buffer;
+};
+
+RowStore *
+row_store_create(Size memory)
+{
+	RowStore   *store = palloc0(sizeof(RowStore));
+
+	store->context = CurrentMemoryContext;
+	store->budget = memory;
+	store->mask = 1023;
+	store->texts = palloc0(sizeof(InternedText) * (store->mask + 1));
+	store->texts_context = AllocSetContextCreate(CurrentMemoryContext, "texts of facts", ALLOCSET_DEFAULT_SIZES);
+	store->loaded = -1;
+	return store;
+}
+
+static void
+grow_dictionary(RowStore *store)
+{
+	uint32		size = (store->mask + 1) * 2;
+	InternedText *texts = MemoryContextAllocExtended(store->context, sizeof(InternedText) * (Size) size,
+													 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	for (uint32 i = 0; i <= store->mask; i++)
+	{
+		uint32		slot = store->texts[i].hash & (size - 1);
+
+		if (store->texts[i].text == NULL)
+			continue;
+		while (texts[slot].text != NULL)
+			slot = (slot + 1) & (size - 1);
+		texts[slot] = store->texts[i];
+	}
+	pfree(store->texts);
+	store->texts = texts;
+	store->mask = size - 1;
+	store->interned_bytes += sizeof(InternedText) * (Size) (size / 2);
+}
+
+/* The one copy of a text, or NULL when it is not worth one or the dictionary has taken its share of memory. */
+static const char *
+intern(RowStore *store, Value v)
+{
+	uint32		hash;
+	uint32		slot;
+	char	   *copy;
+
+	if (v.length > MAX_INTERNED)
+		return NULL;
+	hash = hash_bytes((const unsigned char *) v.u.text, (int) v.length);
+	for (slot = hash & store->mask; store->texts[slot].text != NULL; slot = (slot + 1) & store->mask)
+	{
+		if (store->texts[slot].hash == hash && store->texts[slot].length == v.length &&
+			memcmp(store->texts[slot].text, v.u.text, v.length) == 0)
+			return store->texts[slot].text;
+	}
+	if (store->interned_bytes > store->budget / 4)
+		return NULL;
+	copy = MemoryContextAlloc(store->texts_context, Max(v.length, 1));
+	memcpy(copy, v.u.text, v.length);
+	store->texts[slot].text = copy;
+	store->texts[slot].length = v.length;
+	store->texts[slot].hash = hash;
+	store->interned_bytes += Max(v.length, 8) + 16;
+	if (++store->interned * 2 > store->mask)
+		grow_dictionary(store);
+	return copy;
+}
+
+static void
+write_out(RowStore *store, RowStream *stream)
+{
+	RowChunk   *chunk = stream->first;
+
+	while (chunk != NULL)
+	{
+		RowChunk   *next = chunk->next;
+
+		if (chunk->used > 0)
+		{
+			if (stream->file == NULL)
+			{
+				PrepareTempTablespaces();
+				stream->file = BufFileCreateTemp(false);
+			}
+			BufFileWrite(stream->file, chunk->data, chunk->used);
+			stream->spilled += chunk->used;
+		}
+		store->used -= chunk->size;
+		pfree(chunk);
+		chunk = next;
+	}
+	stream->first = stream->last = NULL;
+}
+
+/* Room for so many bytes at the end of a stream. */
+static char *
+row_room(RowStore *store, RowStream *stream, Size length)
+{
+	RowChunk   *chunk = stream->last;
+	char	   *result;
+
+	if (chunk == NULL || chunk->size - chunk->used < length)
+	{
+		Size		size = store->spilling ? SPILL_CHUNK :
+			chunk == NULL ? FIRST_CHUNK : Min(chunk->size * 2, LAST_CHUNK);
+		MemoryContext old = MemoryContextSwitchTo(store->context);
+
+		if (store->spilling)
+			write_out(store, stream);
+		else if (store->used + store->interned_bytes > store->budget)
+		{
+			store->spilling = true;
+			for (int i = 0; i < ROW_STREAMS; i++)
+				write_out(store, &store->streams[i]);
+			size = SPILL_CHUNK;
+		}
+
+		size = Max(size, length);
+		chunk = palloc_extended(offsetof(RowChunk, data) + size, MCXT_ALLOC_HUGE);
+		chunk->next = NULL;
+		chunk->size = size;
+		chunk->used = 0;
+		store->used += size;
+		if (stream->last == NULL)
+			stream->first = chunk;
+		else
+			stream->last->next = chunk;
+		stream->last = chunk;
+		MemoryContextSwitchTo(old);
+	}
+	result = chunk->data + chunk->used;
+	chunk->used += length;
+	return result;
+}
+
+/* How many bytes of a value follow its row, and writing and reading them. */
+static Size
+following_size(Value v)
+{
+	Size		size = 0;
+
+	switch (v.type)
+	{
+		case VALUE_TEXT:
+			return MAXALIGN(v.length);
+		case VALUE_NUMBER:
+			return v.scale == DECIMAL_BIG ? MAXALIGN(VARSIZE_ANY(v.u.numeric)) : 0;
+		case VALUE_ARRAY:
+			size = sizeof(Value) * (Size) v.length;
+			for (uint32 i = 0; i < v.length; i++)
+				size += following_size(v.u.elements[i]);
+			return size;
+		default:
+			return 0;
+	}
+}
+
+static char *
+write_following(char *to, Value v)
+{
+	switch (v.type)
+	{
+		case VALUE_TEXT:
+			memcpy(to, v.u.text, v.length);
+			return to + MAXALIGN(v.length);
+		case VALUE_NUMBER:
+			if (v.scale != DECIMAL_BIG)
+				return to;
+			memcpy(to, v.u.numeric, VARSIZE_ANY(v.u.numeric));
+			return to + MAXALIGN(VARSIZE_ANY(v.u.numeric));
+		case VALUE_ARRAY:
+			memcpy(to, v.u.elements, sizeof(Value) * (Size) v.length);
+			to += sizeof(Value) * (Size) v.length;
+			for (uint32 i = 0; i < v.length; i++)
+				to = write_following(to, v.u.elements[i]);
+			return to;
+		default:
+			return to;
+	}
+}
+
+static char *
+point_following(char *from, Value *v)
+{
+	switch (v->type)
+	{
+		case VALUE_TEXT:
+			v->u.text = from;
+			return from + MAXALIGN(v->length);
+		case VALUE_NUMBER:
+			if (v->scale != DECIMAL_BIG)
+				return from;
+			v->u.numeric = (Numeric) from;
+			return from + MAXALIGN(VARSIZE_ANY(from));
+		case VALUE_ARRAY:
+			{
+				Value	   *elements = (Value *) from;
+
+				v->u.elements = elements;
+				from += sizeof(Value) * (Size) v->length;
+				for (uint32 i = 0; i < v->length; i++)
+					from = point_following(from, &elements[i]);
+				return from;
+			}
+		default:
+			return from;
+	}
+}
+
+static inline RowStream *
+stream_of(RowStore *store, int64 customer)
+{
+	return &store->streams[row_store_hash(customer) % ROW_STREAMS];
+}
+
+void
+row_store_append(RowStore *store, int64 customer, int kind, TimestampTz at, int nvalues, const Value *values)
+{
+	Size		length = sizeof(Row) + sizeof(Value) * (Size) nvalues;
+	Row		   *row;
+	Value	   *stored;
+	char	   *following;
+	const char *texts[64];
+	bool		plain = true;
+
+	for (int i = 0; i < nvalues; i++)
+	{
+		const Value *v = &values[i];
+
+		if (v->type == VALUE_TEXT)
+		{
+			const char *text = i < (int) lengthof(texts) ? intern(store, *v) : NULL;
+
+			if (i < (int) lengthof(texts))
+				texts[i] = text;
+			if (text != NULL)
+				continue;
+		}
+		if (v->type == VALUE_TEXT || v->type == VALUE_ARRAY || (v->type == VALUE_NUMBER && v->scale == DECIMAL_BIG))
+		{
+			length += following_size(*v);
+			plain = false;
+		}
+	}
+	if (length > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("facts of customer " INT64_FORMAT " are too large", customer),
+				 errdetail("One row of a feed takes more than 1 GB.")));
+
+	row = (Row *) row_room(store, stream_of(store, customer), length);
+	row->customer = customer;
+	row->at = at;
+	row->length = (uint32) length;
+	row->kind = (int16) kind;
+	row->pointed = plain;
+	stored = (Value *) (row + 1);
+	following = (char *) (stored + nvalues);
+	for (int i = 0; i < nvalues; i++)
+	{
+		stored[i] = values[i];
+		if (values[i].type == VALUE_TEXT && i < (int) lengthof(texts) && texts[i] != NULL)
+			stored[i].u.text = texts[i];
+		else if (!plain && following_size(values[i]) > 0)
+		{
+			following = write_following(following, values[i]);
+			stored[i].type |= VALUE_FOLLOWS;
+		}
+	}
+}
+
+void
+row_store_append_blob(RowStore *store, int64 customer, int kind, Value blob)
+{
+	Size		length = sizeof(Row) + sizeof(Value) + MAXALIGN(blob.length);
+	Row		   *row = (Row *) row_room(store, stream_of(store, customer), length);
+
+	row->customer = customer;
+	row->at = 0;
+	row->length = (uint32) length;
+	row->kind = (int16) kind;
+	row->pointed = false;
+	memcpy(row + 1, &blob, sizeof(Value));
+	write_following((char *) (row + 1) + sizeof(Value), blob);
+}
+
+Value
+row_blob(Row *row)
+{
+	Value		blob = *(Value *) (row + 1);
+
+	blob.u.text = (char *) (row + 1) + sizeof(Value);
+	return blob;
+}
+
+Value *
+row_values(Row *row, int nvalues)
+{
+	Value	   *values = (Value *) (row + 1);
+
+	if (!row->pointed)
+	{
+		char	   *following = (char *) (values + nvalues);
+
+		for (int i = 0; i < nvalues; i++)
+		{
+			if (values[i].type & VALUE_FOLLOWS)
+			{
+				values[i].type &= ~VALUE_FOLLOWS;
+				following = point_following(following, &values[i]);
+			}
+		}
+		row->pointed = true;
+	}
+	return values;
+}
+
+uint64
+row_store_finish(RowStore *store)
+{
+	uint64		spilled = 0;
+
+	for (int i = 0; i < ROW_STREAMS; i++)
+	{
+		if (store->spilling)
+			write_out(store, &store->streams[i]);
+		spilled += store->streams[i].spilled;
+	}
+	return spilled;
+}
+
+void
+row_store_destroy(RowStore *store)
+{
+	for (int i = 0; i < ROW_STREAMS; i++)
+	{
+		if (store->streams[i].file != NULL)
+			BufFileClose(store->streams[i].file);
+	}
+}
+
+static void
+load_stream(RowStore *store, int number)
+{
+	RowStream  *stream = &store->streams[number];
+	MemoryContext old = MemoryContextSwitchTo(store->context);
+
+	if (store->buffer != NULL)
+		pfree(store->buffer);
+	store->buffer = palloc_extended(offsetof(RowChunk, data) + stream->spilled, MCXT_ALLOC_HUGE);
+	store->buffer->next = NULL;
+	store->buffer->size = store->buffer->used = stream->spilled;
+	if (BufFileSeek(stream->file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rewind temporary file of facts: %m")));
+	if (BufFileRead(stream->file, store->buffer->data, stream->spilled) != stream->spilled)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read temporary file of facts: %m")));
+	store->loaded = number;
+	MemoryContextSwitchTo(old);
+}
+
+void
+row_reader_init(RowReader *reader, RowStore *store, int number)
+{
+	RowStream  *stream = &store->streams[number];
+
+	reader->store = store;
+	reader->position = 0;
+	if (stream->file != NULL)
+	{
+		if (store->loaded != number)
+			load_stream(store, number);
+		reader->chunk = store->buffer;
+	}
+	else
+		reader->chunk = stream->first;
+}
+
+Row *
+row_reader_next(RowReader *reader)
+{
+	Row		   *row;
+
+	while (reader->chunk != NULL && reader->position >= reader->chunk->used)
+	{
+		reader->chunk = reader->chunk->next;
+		reader->position = 0;
+	}
+	if (reader->chunk == NULL)
+		return NULL;
+	row = (Row *) (reader->chunk->data + reader->position);
+	reader->position += row->length;
+	return row;
+}
+
+typedef struct EventOrder
+{
+	TimestampTz at;
+	int			place;
+} EventOrder;
+
+static int
+event_order_compare(const void *a, const void *b)
+{
+	const EventOrder *x = a;
+	const EventOrder *y = b;
+
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+void
+row_store_sort(TimestampTz *at, Value **columns, int ncolumns, int from, int count)
+{
+	EventOrder *order = palloc_extended(sizeof(EventOrder) * (Size) count, MCXT_ALLOC_HUGE);
+	Value	   *sorted = palloc_extended(sizeof(Value) * (Size) count, MCXT_ALLOC_HUGE);
+
+	for (int i = 0; i < count; i++)
+	{
+		order[i].at = at[from + i];
+		order[i].place = from + i;
+	}
+	qsort(order, count, sizeof(EventOrder), event_order_compare);
+	for (int i = 0; i < count; i++)
+		at[from + i] = order[i].at;
+	for (int c = 0; c < ncolumns; c++)
+	{
+		for (int i = 0; i < count; i++)
+			sorted[i] = columns[c][order[i].place];
+		memcpy(columns[c] + from, sorted, sizeof(Value) * (Size) count);
+	}
+	pfree(order);
+	pfree(sorted);
+}

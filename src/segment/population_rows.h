@@ -1,0 +1,70 @@
+/*
+ * population_rows.h
+ *		Rows of facts in streams by hash of the customer, in memory or in temporary files.
+ */
+#ifndef CRM_POPULATION_ROWS_H
+#define CRM_POPULATION_ROWS_H
+
+#include "postgres.h"
+
+#include "base/value.h"
+#include "segment/population.h"
+
+#define ROW_STREAMS 512
+
+/* Kinds of rows beside the program's kinds of events, which are 0 and up. */
+#define ROW_CUSTOMER (-1)		/* a row of the customers' feed: attributes */
+#define ROW_IDENTITY (-2)		/* a customer of crm.identity: no values */
+#define ROW_MEMBERSHIP (-3)		/* what is stored: a blob */
+
+/* A row, followed by its values, and these by the bytes of values that are kept in the row itself. */
+typedef struct Row
+{
+	int64		customer;
+	TimestampTz at;
+	uint32		length;			/* with all that follows */
+	int16		kind;
+	bool		pointed;		/* the values' pointers are set */
+	int			number;			/* for the reader's use */
+} Row;
+
+typedef struct RowStore RowStore;
+
+typedef struct RowReader
+{
+	RowStore   *store;
+	struct RowChunk *chunk;
+	Size		position;
+} RowReader;
+
+extern RowStore *row_store_create(Size memory);
+extern void row_store_append(RowStore *store, int64 customer, int kind, TimestampTz at, int nvalues,
+							 const Value *values);
+extern void row_store_append_blob(RowStore *store, int64 customer, int kind, Value blob);
+
+/* No more rows: gives the bytes that were spilled. */
+extern uint64 row_store_finish(RowStore *store);
+extern void row_store_destroy(RowStore *store);
+
+/* Reads a stream; may be done several times. The stream that was read before is forgotten. */
+extern void row_reader_init(RowReader *reader, RowStore *store, int stream);
+extern Row *row_reader_next(RowReader *reader);
+
+extern Value *row_values(Row *row, int nvalues);
+extern Value row_blob(Row *row);
+
+/* Sorts events and their columns by time. */
+extern void row_store_sort(TimestampTz *at, Value **columns, int ncolumns, int from, int count);
+
+/* splitmix64: the streams go by its low bits, what is made of a stream by its high ones */
+static inline uint64
+row_store_hash(int64 id)
+{
+	uint64		h = (uint64) id + UINT64CONST(0x9e3779b97f4a7c15);
+
+	h = (h ^ (h >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
+	h = (h ^ (h >> 27)) * UINT64CONST(0x94d049bb133111eb);
+	return h ^ (h >> 31);
+}
+
+#endif							/* CRM_POPULATION_ROWS_H */
