@@ -5,16 +5,19 @@ CREATE FUNCTION crm.grant_access(role regrole, level text) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	-- The right to call a function is the permission for what it does: our functions write our tables as their owner.
-	-- Everybody but the sender may call all that is not volatile, what the views call, and these, which write nothing.
+	-- Everybody but the sender may call all that is not volatile, what the views call, and these, which write nothing
 	readers CONSTANT text[] := ARRAY['is_member', 'members', 'preview', 'profile_of', 'segment_size', 'verify_segments'];
-	-- And these at one's own level
+	-- and these at one's own level
 	writers CONSTANT jsonb := '{
 		"analyst":  [],
 		"backend":  ["track", "identify"],
 		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
-					 "refresh_segments"]
+					 "add_to_segment", "remove_from_segment", "refresh_segments", "change_members"]
+	}';
+	-- and, where those work with the rights of their caller, writes to these tables and sequences
+	written CONSTANT jsonb := '{
+		"marketer": ["segment", "segment_id_seq", "membership", "segment_change", "segment_change_id_seq"]
 	}';
 	reads CONSTANT boolean := level <> 'sender';
 	owner oid;
@@ -70,6 +73,12 @@ BEGIN
 		  FROM member AS m
 		  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
 		 WHERE reads AND c.relkind IN ('r', 'p', 'v', 'm')
+		UNION ALL
+		SELECT format(CASE c.relkind WHEN 'S' THEN 'GRANT USAGE ON SEQUENCE %s TO %s'
+									 ELSE 'GRANT INSERT, UPDATE, DELETE ON TABLE %s TO %s' END, c.oid::regclass, role)
+		  FROM member AS m
+		  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+		 WHERE written -> level ? c.relname::text
 		UNION ALL
 		SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
 		  FROM pg_class AS c

@@ -67,6 +67,27 @@ parse_leave(Parser *parser, int levels)
 	parser->depth -= levels;
 }
 
+bool
+parse_is_aggregate(Keyword keyword)
+{
+	switch (keyword)
+	{
+		case WORD_COUNT:
+		case WORD_SUM:
+		case WORD_AVG:
+		case WORD_MIN:
+		case WORD_MAX:
+		case WORD_FIRST:
+		case WORD_LAST:
+		case WORD_DISTINCT:
+		case WORD_MOST:
+		case WORD_MODE:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* What may have been meant by a token that fits nowhere. */
 static const char *
 guess_hint(const Parser *parser)
@@ -87,6 +108,16 @@ guess_hint(const Parser *parser)
 	}
 	if (token->type == TOKEN_NUMBER && token[1].unit >= 0)
 		return WINDOWS_HINT;
+	if (token->symbol == '.')
+		return "Properties of events are tested in brackets, has order[amount > 100], or taken by an aggregate, "
+			"last(order.amount).";
+	if (last != NULL && last->type == TOKEN_NAME && !last->quoted && token->type == TOKEN_NAME)
+	{
+		if (last->keyword == WORD_FOLLOWED || last->keyword == WORD_PRECEDED)
+			return psprintf("Write \"%s by\".", last->name);
+		if (parse_is_aggregate(last->keyword))
+			return psprintf("Functions take parentheses: %s(%s).", last->name, token->name);
+	}
 	if (token->symbol == '[')
 		return "A filter follows the kind of an event: has order[amount > 100].";
 	if (token->symbol == ']' || token->symbol == ')')
@@ -177,7 +208,7 @@ parse_name(Parser *parser, const char *expected)
 
 	if (token->type != TOKEN_NAME || predicate_word_is_reserved(token->keyword))
 	{
-		const char *hint = NULL;
+		const char *hint = "";
 
 		if (token->type == TOKEN_NAME)
 			hint = psprintf("\"%s\" is a reserved word; as a name it is written in double quotes.", token->name);

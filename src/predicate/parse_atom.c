@@ -122,6 +122,8 @@ parse_has(Parser *parser)
 	if (parse_at_symbol(parser, '('))
 	{
 		parse_unexpected(parser, "a condition on events",
+						 !parse_is_aggregate(parser->token[-1].keyword) ?
+						 psprintf("Events are filtered in brackets: %s %s[amount > 100].", token->name, node->events->kind) :
 						 psprintf("\"%s\" stands before the kind of an event; an aggregate is compared without it.",
 								  token->name));
 		return NULL;
@@ -187,6 +189,12 @@ parse_aggregate(Parser *parser, const Token *token)
 
 	if (!require_outside(parser, token, token->name))
 		return NULL;
+	if (parse_at_symbol(parser, '*'))
+	{
+		parse_unexpected(parser, psprintf("the kind of an event in %s()", token->name),
+						 "Events are counted by kind: count(order).");
+		return NULL;
+	}
 	events = parse_kind(parser, psprintf("the kind of an event in %s()", token->name), false);
 	if (events == NULL)
 		return NULL;
@@ -220,8 +228,8 @@ parse_aggregate(Parser *parser, const Token *token)
 	else if (op != AGG_COUNT)
 	{
 		parse_unexpected(parser, "\".\" and a property",
-						 psprintf("%s() is of a property, named right after the kind: %s(%s.amount).", token->name,
-								  token->name, events->kind));
+						 psprintf("%s() is of a property, which follows the kind: %s(order.amount).", token->name,
+								  token->name));
 		return NULL;
 	}
 	else if (strcmp(events->kind, "distinct") == 0 && parser->token->type == TOKEN_NAME &&
@@ -236,6 +244,14 @@ parse_aggregate(Parser *parser, const Token *token)
 	{
 		parse_unexpected(parser, "\")\"", psprintf("The property follows the kind, before the window: %s(%s.amount ...).",
 												   token->name, events->kind));
+		return NULL;
+	}
+	if (parser->token->type == TOKEN_SYMBOL && !parse_at_symbol(parser, ')') && !parse_at_symbol(parser, ']') &&
+		!parse_at_symbol(parser, '['))
+	{
+		parse_unexpected(parser, "\")\"",
+						 psprintf("%s() is of one kind of events; what it gives is compared outside: %s(...) > 3.",
+								  token->name, token->name));
 		return NULL;
 	}
 	if (!parse_closing(parser, ')', opening))
@@ -452,19 +468,10 @@ parse_named(Parser *parser)
 
 	if (!token->quoted && parse_at_symbol(parser, '('))
 	{
+		if (parse_is_aggregate(token->keyword))
+			return parse_aggregate(parser, token);
 		switch (token->keyword)
 		{
-			case WORD_COUNT:
-			case WORD_SUM:
-			case WORD_AVG:
-			case WORD_MIN:
-			case WORD_MAX:
-			case WORD_FIRST:
-			case WORD_LAST:
-			case WORD_DISTINCT:
-			case WORD_MOST:
-			case WORD_MODE:
-				return parse_aggregate(parser, token);
 			case WORD_ANNIVERSARY:
 				return parse_anniversary(parser, token);
 			case WORD_BUCKET:

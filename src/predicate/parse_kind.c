@@ -107,7 +107,8 @@ require_truth(Parser *parser, const AstNode *node)
 		case KIND_MOMENT:
 			KIND_ERROR(parser, node, false,
 					   errmsg("expected a condition, not a moment"),
-					   errhint("Put it into a window: %s in last 30 days.", node_brief(node, "first(order)")));
+					   errhint("Put it into a window: %s in %s 30 days.", node_brief(node, "first(order)"),
+							   is_anniversary(node) ? "next" : "last"));
 		case KIND_INTERVAL:
 			KIND_ERROR(parser, node, false,
 					   errmsg("expected a condition, not an interval"),
