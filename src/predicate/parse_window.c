@@ -170,11 +170,22 @@ parse_timestamp(Parser *parser, const char *after, AstMoment *moment)
 	return true;
 }
 
-/* For the order of two bounds a local time may stand for the instant in UTC. */
-static int64
-moment_instant(const AstMoment *moment)
+/* No zone has ever been further from UTC. */
+#define ZONE_FURTHEST	(16 * USECS_PER_HOUR)
+
+/*
+ * Whether t1 is not before t2 in any zone. Of two local times, and of two instants, the order is the same in all; where
+ * a local time stands against an instant the zone decides, which is known only when the predicate is evaluated.
+ */
+static bool
+moments_disordered(const AstMoment *t1, const AstMoment *t2)
 {
-	return moment->form == ISO_DATE ? moment->value * USECS_PER_DAY : moment->value;
+	int64		first = t1->form == ISO_DATE ? t1->value * USECS_PER_DAY : t1->value;
+	int64		second = t2->form == ISO_DATE ? t2->value * USECS_PER_DAY : t2->value;
+
+	if ((t1->form == ISO_INSTANT) != (t2->form == ISO_INSTANT))
+		second += ZONE_FURTHEST;
+	return first >= second;
 }
 
 /* Checks that the bounds of a window between two are in order. */
@@ -190,7 +201,7 @@ parse_window_between(Parser *parser, const Token *first, AstWindow *window)
 						errmsg("the first interval must be shorter than the second"),
 						errhint("Write the nearer bound first: between 7 days and 8 days ago."));
 	}
-	else if (moment_instant(&window->t1) >= moment_instant(&window->t2))
+	else if (moments_disordered(&window->t1, &window->t2))
 		PARSE_ERROR(parser, first, NULL,
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("the first date must be earlier than the second"),

@@ -324,7 +324,8 @@ prepare_plans(Refresh *refresh)
 	refresh->log_plan =
 		prepare("INSERT INTO crm.segment_change (customer_id, segment_id, entered, at, reason, seen_at) "
 				"SELECT customer_id, segment_id, entered, at, reason, $6 "
-				"FROM pg_catalog.unnest($1, $2, $3, $4, $5) AS u (customer_id, segment_id, entered, at, reason)",
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
+				"pg_catalog.unnest($5)) AS u (customer_id, segment_id, entered, at, reason)",
 				6, change);
 	refresh->log.reason_edit = CStringGetTextDatum("edit");
 	refresh->log.reason_fact = CStringGetTextDatum("fact");
