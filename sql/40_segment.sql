@@ -228,7 +228,7 @@ CREATE FUNCTION crm.members(name text) RETURNS SETOF bigint
 	LANGUAGE sql STABLE PARALLEL SAFE
 	ROWS 1000
 BEGIN ATOMIC
-	SELECT m.customer_id FROM crm.membership AS m WHERE m.segments @> ARRAY[crm.segment_id(members.name, true)];
+	SELECT m.customer_id FROM crm.membership AS m WHERE m.segments @> ARRAY[(SELECT crm.segment_id(members.name, true))];
 END;
 COMMENT ON FUNCTION crm.members(text) IS
 'the customers stored in a segment, found by index. A NULL name has none. Errors: 42704 unknown segment; 55000 a segment that has not been evaluated yet, for it would look empty';
