@@ -228,16 +228,20 @@ CREATE FUNCTION crm.members(name text) RETURNS SETOF bigint
 	LANGUAGE sql STABLE PARALLEL SAFE
 	ROWS 1000
 BEGIN ATOMIC
-	SELECT m.customer_id FROM crm.membership AS m WHERE m.segments @> ARRAY[(SELECT crm.segment_id(members.name, true))];
+	-- The name is looked at first, and once, even if nobody is in any segment.
+	SELECT m.customer_id
+	  FROM (SELECT crm.segment_id(members.name, true) AS id OFFSET 0) AS s
+	 CROSS JOIN LATERAL (SELECT o.customer_id FROM crm.membership AS o WHERE o.segments @> ARRAY[s.id] OFFSET 0) AS m;
 END;
 COMMENT ON FUNCTION crm.members(text) IS
 'the customers stored in a segment, found by index. A NULL name has none. Errors: 42704 unknown segment; 55000 a segment that has not been evaluated yet, for it would look empty';
 
 CREATE FUNCTION crm.is_member(customer_id bigint, name text) RETURNS boolean
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN EXISTS (SELECT FROM crm.membership AS m
-				WHERE m.customer_id = is_member.customer_id
-				  AND m.segments @> ARRAY[crm.segment_id(is_member.name, true)]);
+-- The name is looked at first, whether the customer is in any segment or not.
+RETURN (SELECT EXISTS (SELECT FROM crm.membership AS m
+						WHERE m.customer_id = is_member.customer_id AND m.segments @> ARRAY[s.id])
+		  FROM crm.segment_id(is_member.name, true) AS s(id));
 COMMENT ON FUNCTION crm.is_member(bigint, text) IS
 'whether a customer is stored in a segment; for many customers join crm.segment_member instead. NULL gives NULL. Errors: 42704 unknown segment; 55000 a segment that has not been evaluated yet';
 
@@ -351,6 +355,24 @@ COMMENT ON FUNCTION crm.preview_edit(text, crm.predicate, timestamptz, int) IS
 -- functions needs no rights on the tables: they write as their owner, and run nobody else's code.
 ------------------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION crm.lock_segments() RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	-- What another one stored while we waited for the lock must be seen afterwards
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'active_sql_transaction',
+			MESSAGE = 'segments cannot be changed in a repeatable read or serializable transaction',
+			HINT = 'Use the isolation level READ COMMITTED.';
+	END IF;
+	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+END
+$function$;
+COMMENT ON FUNCTION crm.lock_segments() IS
+'lets only this transaction change segments until it ends; a refresh waits as well. Error 25001 in a repeatable read or serializable transaction';
+
 CREATE FUNCTION crm.create_segment(name text, predicate crm.predicate) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -359,7 +381,7 @@ DECLARE
 	resolved crm.predicate;
 	result int;
 BEGIN
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
 	PERFORM crm.check_segment_name(create_segment.name);
 	IF create_segment.predicate IS NULL THEN
 		RAISE EXCEPTION USING
@@ -387,7 +409,7 @@ AS $function$
 DECLARE
 	result int;
 BEGIN
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
 	PERFORM crm.check_segment_name(create_static_segment.name);
 	IF (customers IS NULL) = (create_static_segment.predicate IS NULL) OR create_static_segment.at IS NULL THEN
 		RAISE EXCEPTION USING
@@ -441,7 +463,12 @@ DECLARE
 	segment int;
 	entering bigint[];
 BEGIN
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
+	IF add_to_segment.at IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'instant must not be null';
+	END IF;
 	segment := crm.static_segment_id(add_to_segment.name, customers);
 	entering := ARRAY(SELECT DISTINCT c FROM unnest(customers) AS c
 					   WHERE NOT EXISTS (SELECT FROM crm.membership AS m
@@ -462,7 +489,12 @@ DECLARE
 	segment int;
 	leaving bigint[];
 BEGIN
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
+	IF remove_from_segment.at IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'instant must not be null';
+	END IF;
 	segment := crm.static_segment_id(remove_from_segment.name, customers);
 	leaving := ARRAY(SELECT DISTINCT m.customer_id
 					   FROM unnest(customers) AS c
@@ -491,7 +523,12 @@ BEGIN
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'name, predicate and instant must not be null';
 	END IF;
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	IF NOT isfinite(alter_segment.at) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the instant of an edit must be finite';
+	END IF;
+	PERFORM crm.lock_segments();
 	SELECT s.* INTO segment FROM crm.segment AS s WHERE s.segment_id = crm.segment_id(alter_segment.name);
 	IF segment.predicate IS NULL THEN
 		RAISE EXCEPTION USING
@@ -519,7 +556,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.alter_segment(text, crm.predicate, timestamptz) IS
-'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 42704 unknown segment, 42809 a static one, 42P17 a circle';
+'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 42809 a static one, 42P17 a circle, 25001 in a repeatable read or serializable transaction (as of all functions that change segments)';
 
 CREATE FUNCTION crm.rename_segment(name text, new_name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -528,7 +565,7 @@ AS $function$
 DECLARE
 	segment int;
 BEGIN
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
 	segment := crm.segment_id(rename_segment.name);
 	IF segment IS NULL THEN
 		RAISE EXCEPTION USING
@@ -555,7 +592,7 @@ BEGIN
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'name and instant must not be null';
 	END IF;
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_segments();
 	segment := crm.segment_id(drop_segment.name);
 	SELECT string_agg(format('"%s"', s.name), ', ' ORDER BY s.name) INTO users
 	  FROM crm.segment AS s

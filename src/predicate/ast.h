@@ -20,6 +20,7 @@
 #define PREDICATE_MAX_TEXT (256 * 1024)	/* bytes */
 #define PREDICATE_MAX_DEPTH 128 /* of parentheses, brackets, not and unary minus */
 #define PREDICATE_MAX_NODES 20000
+#define PREDICATE_MAX_OPERATIONS 500	/* of + - * / one upon the other */
 #define PREDICATE_MAX_BRACKETS 4	/* brackets within brackets */
 #define PREDICATE_MAX_NAME 255	/* bytes of a name */
 
@@ -164,6 +165,7 @@ typedef struct AstNode
 	int			op;
 	bool		negated;
 	int			location;		/* byte offset of the token it begins with, for messages */
+	int			operations;		/* of arithmetic one upon the other, this the topmost */
 	int			nargs;
 	struct AstNode **args;
 	int			nliterals;

@@ -30,6 +30,7 @@ evaluation_create(const Program *program, pg_tz *zone)
 	ev->events = palloc0(sizeof(EventsMemo) * Max(program->nevents, 1));
 	ev->sums = palloc0(sizeof(SumsMemo) * Max(program->nsums, 1));
 	ev->windows = palloc0(sizeof(WindowBounds) * Max(program->nwindows, 1));
+	ev->quick = quick_create(program);
 	ev->facts_context = AllocSetContextCreate(CurrentMemoryContext, "facts of a customer", ALLOCSET_DEFAULT_SIZES);
 	ev->instant_context = AllocSetContextCreate(CurrentMemoryContext, "customer at an instant",
 												ALLOCSET_DEFAULT_SIZES);
@@ -578,7 +579,7 @@ bool
 evaluation_truth(Evaluation *ev, int root, TimestampTz *until)
 {
 	MemoryContext old = MemoryContextSwitchTo(ev->instant_context);
-	bool		result = eval_truth(ev, root, until);
+	bool		result = until == NULL ? quick_truth(ev, root) : eval_truth(ev, root, until);
 
 	/* a bound that does not move on would hold next_change for ever */
 	Assert(until == NULL || *until > ev->at || TIMESTAMP_IS_NOEND(*until));

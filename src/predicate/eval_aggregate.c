@@ -20,7 +20,7 @@ typedef struct Seen
 	TimestampTz at;
 } Seen;
 
-static const SumsMemo *
+const SumsMemo *
 running_sums(Evaluation *ev, int number)
 {
 	const ProgramSums *sums = &ev->program->sums[number];

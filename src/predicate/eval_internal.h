@@ -89,6 +89,18 @@ typedef struct WindowBounds
 	TimestampTz below;
 } WindowBounds;
 
+/*
+ * The same for a windowed set: an event of time s surely counts when sure_begin <= s < sure_end, surely not when s < begin
+ * or s >= end, and is to be tried otherwise.
+ */
+typedef struct EventsRange
+{
+	TimestampTz begin;
+	TimestampTz sure_begin;
+	TimestampTz sure_end;
+	TimestampTz end;
+} EventsRange;
+
 struct Evaluation
 {
 	const Program *program;
@@ -108,6 +120,7 @@ struct Evaluation
 	EventsMemo *events;
 	SumsMemo   *sums;
 	WindowBounds *windows;
+	struct Quick *quick;
 
 	MemoryContext facts_context;	/* emptied with the facts */
 	MemoryContext instant_context;	/* emptied with facts and instant */
@@ -145,6 +158,8 @@ extern bool anniversary_in_window(Evaluation *ev, int window, Value base, int ns
 								  TimestampTz *until);
 extern const SetMemo *set_members(Evaluation *ev, int set);
 extern const Selection *select_events(Evaluation *ev, int events, TimestampTz *until);
+extern int	position_from(const TimestampTz *at, const int *list, int count, TimestampTz s);
+extern EventsRange events_range(Evaluation *ev, int events);
 extern bool event_selected(Evaluation *ev, int events, int event, TimestampTz *until);
 
 /* eval_filter.c */
@@ -152,7 +167,12 @@ extern Tri	filter_truth(Evaluation *ev, int node, const EventFrame *frame, Times
 extern Tri	set_filter(Evaluation *ev, int set, int event, const EventFrame *outer, TimestampTz *until);
 extern Value event_property(Evaluation *ev, int kind, PropertyRef property, int event);
 
+/* eval_quick.c: truth at the instant, with no until */
+extern struct Quick *quick_create(const Program *program);
+extern bool quick_truth(Evaluation *ev, int node);
+
 /* eval_aggregate.c */
+extern const SumsMemo *running_sums(Evaluation *ev, int number);
 extern Value eval_aggregate(Evaluation *ev, const ProgramNode *node, const Selection *selection);
 
 #endif							/* CRM_EVAL_INTERNAL_H */

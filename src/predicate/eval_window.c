@@ -397,7 +397,7 @@ window_bounds(Evaluation *ev, int number)
 }
 
 /* The first position of a set whose event is not before s. */
-static int
+int
 position_from(const TimestampTz *at, const int *list, int count, TimestampTz s)
 {
 	int			low = 0,
@@ -424,10 +424,37 @@ position_from(const TimestampTz *at, const int *list, int count, TimestampTz s)
 	return low;
 }
 
-static int
-position_after(const TimestampTz *at, const int *list, int count, TimestampTz s)
+/* The first instant after s; DT_NOBEGIN and DT_NOEND stay. */
+static inline TimestampTz
+just_after(TimestampTz s)
 {
-	return TIMESTAMP_IS_NOEND(s) ? count : position_from(at, list, count, s + (TIMESTAMP_IS_NOBEGIN(s) ? 0 : 1));
+	return TIMESTAMP_NOT_FINITE(s) ? s : s + 1;
+}
+
+/* When the events of a windowed set happened that count at the instant. */
+EventsRange
+events_range(Evaluation *ev, int number)
+{
+	const ProgramEvents *events = &ev->program->events[number];
+	const WindowBounds *bounds;
+	EventsRange range;
+
+	if (events->window < 0)
+	{
+		range.begin = range.sure_begin = DT_NOBEGIN;
+		range.end = range.sure_end = just_after(ev->at);
+		return range;
+	}
+
+	bounds = window_bounds(ev, events->window);
+	range.begin = just_after(bounds->ends.out_upto);
+	range.sure_begin = bound_is_exact(&bounds->ends) ? range.begin : bounds->ends.in_from;
+	range.end = bounds->starts.in_from;
+	if (!bounds->ahead)
+		range.end = Min(range.end, just_after(ev->at));
+	range.end = Min(range.end, bounds->below);
+	range.sure_end = bound_is_exact(&bounds->starts) ? range.end : Min(just_after(bounds->starts.out_upto), range.end);
+	return range;
 }
 
 /* The members of a set whose filter looks at no instant; of a set whose filter does, all events of the kind. */
@@ -595,6 +622,7 @@ select_events(Evaluation *ev, int number, TimestampTz *until)
 	const SetMemo *members;
 	const TimestampTz *at;
 	const AstWindow *window;
+	EventsRange range;
 	int			begin,
 				sure_begin,
 				sure_end,
@@ -623,37 +651,18 @@ select_events(Evaluation *ev, int number, TimestampTz *until)
 		return selection;
 	}
 
-	if (events->window < 0)
-	{
-		window = &no_window;
-		begin = sure_begin = 0;
-		/* all have happened, nearly always */
-		if (at[members->list == NULL ? members->count - 1 : members->list[members->count - 1]] <= ev->at)
-			sure_end = end = members->count;
-		else
-			sure_end = end = position_after(at, members->list, members->count, ev->at);
-	}
+	window = events->window < 0 ? &no_window : ev->program->windows[events->window];
+	range = events_range(ev, number);
+	begin = position_from(at, members->list, members->count, range.begin);
+	sure_begin = range.sure_begin == range.begin ? begin :
+		position_from(at, members->list, members->count, range.sure_begin);
+	/* all have happened, nearly always */
+	if (at[members->list == NULL ? members->count - 1 : members->list[members->count - 1]] < range.end)
+		end = members->count;
 	else
-	{
-		const WindowBounds *bounds = window_bounds(ev, events->window);
-
-		window = ev->program->windows[events->window];
-		begin = position_after(at, members->list, members->count, bounds->ends.out_upto);
-		if (bound_is_exact(&bounds->ends))
-			sure_begin = begin;
-		else
-			sure_begin = position_from(at, members->list, members->count, bounds->ends.in_from);
-		end = position_from(at, members->list, members->count, bounds->starts.in_from);
-		if (bound_is_exact(&bounds->starts))
-			sure_end = end;
-		else
-			sure_end = position_after(at, members->list, members->count, bounds->starts.out_upto);
-		if (!bounds->ahead && (bounds->starts.in_from > ev->at))
-			end = Min(end, position_after(at, members->list, members->count, ev->at));
-		if (!TIMESTAMP_IS_NOEND(bounds->below))
-			end = Min(end, position_from(at, members->list, members->count, bounds->below));
-		sure_end = Min(sure_end, end);
-	}
+		end = position_from(at, members->list, members->count, range.end);
+	sure_end = range.sure_end == range.end ? end :
+		position_from(at, members->list, members->count, range.sure_end);
 
 	if (end > begin)
 	{

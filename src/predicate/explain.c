@@ -51,7 +51,7 @@ selected_events(Explanation *x, int events, const Selection *selection)
 		if (json.len > 1)
 			appendStringInfoString(&json, ", ");
 		appendStringInfoString(&json, "{\"kind\": ");
-		value_append_json(&json, value_text(program_kind->name, (uint32) strlen(program_kind->name)));
+		value_append_json_string(&json, program_kind->name, (int) strlen(program_kind->name));
 		appendStringInfoString(&json, ", \"at\": ");
 		value_append_json(&json, value_timestamp(facts->at[event]));
 		for (int p = 0; p < program_kind->nproperties; p++)
@@ -59,8 +59,7 @@ selected_events(Explanation *x, int events, const Selection *selection)
 			if (facts->properties[p][event].type == VALUE_UNKNOWN)
 				continue;
 			appendStringInfoString(&json, ", ");
-			value_append_json(&json, value_text(program_kind->properties[p],
-												(uint32) strlen(program_kind->properties[p])));
+			value_append_json_string(&json, program_kind->properties[p], (int) strlen(program_kind->properties[p]));
 			appendStringInfoString(&json, ": ");
 			value_append_json(&json, facts->properties[p][event]);
 		}

@@ -104,10 +104,16 @@ Datum
 crm_predicate_recv(PG_FUNCTION_ARGS)
 {
 	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
-	int			version = pq_getmsgbyte(message);
+	int			version;
 	char	   *text;
 	int			length;
 
+	/* pqformat would call it a protocol violation */
+	if (message->cursor >= message->len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("binary predicate is empty")));
+	version = pq_getmsgbyte(message);
 	if (version != PREDICATE_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),

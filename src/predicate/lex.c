@@ -354,7 +354,8 @@ lex_quoted_name(Lexer *lexer, int at)
 	if (size > PREDICATE_MAX_NAME)
 		LEX_ERROR(lexer, at, end - at,
 				  errcode(ERRCODE_NAME_TOO_LONG),
-				  errmsg("name is longer than %d bytes", PREDICATE_MAX_NAME));
+				  errmsg("name is longer than %d bytes", PREDICATE_MAX_NAME),
+				  errhint("Double quotes are for names; text is written in single quotes."));
 	token = add_token(lexer, TOKEN_NAME, at, end - at);
 	token->name = name;
 	token->quoted = true;

@@ -40,7 +40,8 @@ compare_predicates(FunctionCallInfo fcinfo)
 	int			result = memcmp(a->text, b->text, Min(a_length, b_length));
 
 	if (result == 0)
-		result = a_length < b_length ? -1 : a_length > b_length ? 1 : 0;
+		result = a_length - b_length;
+	result = (result > 0) - (result < 0);
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);
 	return result;

@@ -46,14 +46,14 @@ parse_token_at(const Parser *parser, int location)
 	return &parser->tokens[low];
 }
 
-/* A nesting begins. Printing and reading back nests no deeper than what was read. */
+/* A nesting begins at a token. Printing and reading back nests no deeper than what was read. */
 bool
-parse_enter(Parser *parser, int levels)
+parse_enter(Parser *parser, const Token *opening, int levels)
 {
 	check_stack_depth();
 	parser->depth += levels;
 	if (parser->depth > PREDICATE_MAX_DEPTH)
-		PARSE_ERROR(parser, parser->token, false,
+		PARSE_ERROR(parser, opening, false,
 					errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
 					errmsg("predicate is nested too deeply"),
 					errhint("The limit is %d levels of parentheses, brackets, \"not\" and minus signs.",
@@ -88,6 +88,13 @@ parse_is_aggregate(Keyword keyword)
 	}
 }
 
+static bool
+token_is_comparison(const Token *token)
+{
+	return token->symbol == '=' || token->symbol == '<' || token->symbol == '>' ||
+		(token->symbol >= SYMBOL_NE && token->symbol <= SYMBOL_GE);
+}
+
 /* What may have been meant by a token that fits nowhere. */
 static const char *
 guess_hint(const Parser *parser)
@@ -119,13 +126,17 @@ guess_hint(const Parser *parser)
 			return psprintf("Functions take parentheses: %s(%s).", last->name, token->name);
 	}
 	if (token->symbol == '[')
-		return "A filter follows the kind of an event: has order[amount > 100].";
+		return last != NULL && last->symbol == ']' ?
+			"Conditions of one event are joined with \"and\" inside its brackets." :
+			"A filter follows the kind of an event: has order[amount > 100].";
+	if (token->symbol == '(')
+		return last != NULL && last->quoted ? "The name of a function is written without quotes." :
+			"Conditions are joined with \"and\" or \"or\".";
 	if (token->symbol == ']' || token->symbol == ')')
 		return psprintf("There is no open %s for it.", token->symbol == ']' ? "bracket" : "parenthesis");
 	if (token->symbol == ',')
-		return "A list stands in parentheses after \"in\"; numbers have no separators of thousands.";
-	if (token->symbol == '=' || (token->symbol >= SYMBOL_NE && token->symbol <= SYMBOL_GE) ||
-		token->symbol == '<' || token->symbol == '>')
+		return "Conditions are joined with \"and\" or \"or\"; a number is written without commas.";
+	if (token_is_comparison(token))
 		return "Comparisons do not chain: write a < b and b < c.";
 	if (token->type == TOKEN_NAME && !token->quoted)
 	{
@@ -135,11 +146,13 @@ guess_hint(const Parser *parser)
 		{
 			case WORD_LAST:
 			case WORD_NEXT:
+				if (token[1].symbol == '(')
+					break;
 				return psprintf("Write \"in %s 3 days\".", token->name);
 			case WORD_WITHIN:
 				return "\"within\" goes with \"followed by\" and \"preceded by\" only; write \"in last 3 days\".";
 			case WORD_AGO:
-				return WINDOWS_HINT;
+				return "\"ago\" goes with \"before\" and \"between\" only: before 3 days ago, between 3 days and 5 days ago.";
 			case WORD_SINCE:
 			case WORD_BEFORE:
 			case WORD_TODAY:
@@ -161,8 +174,13 @@ guess_hint(const Parser *parser)
 			nearest = predicate_nearest_word(token->name, words, lengthof(words));
 		if (nearest != NULL)
 			return psprintf("Perhaps you meant \"%s\".", nearest);
-		if (last != NULL && last->type == TOKEN_NUMBER)
-			return psprintf("Conditions are joined with \"and\" or \"or\"; events are counted by count(%s).", token->name);
+		if (last != NULL && last->type == TOKEN_NUMBER && token->keyword == WORD_NONE &&
+			!token_is_comparison(token + 1) && token[1].symbol != '.' && token[1].symbol != '(')
+			return "A number takes no unit but those of time; events are counted by count(order) > 3.";
+		if (last != NULL && last > parser->tokens && last->type == TOKEN_NAME &&
+			(last[-1].keyword == WORD_HAS || last[-1].keyword == WORD_NO) && !predicate_word_is_reserved(token->keyword))
+			return psprintf("Conditions are joined with \"and\" or \"or\"; those of the event stand in brackets: "
+							"%s %s[%s ...].", last[-1].name, last->name, token->name);
 	}
 	if (token->type == TOKEN_NAME || token->type == TOKEN_STRING || token->type == TOKEN_NUMBER)
 		return "Conditions are joined with \"and\" or \"or\".";
@@ -236,8 +254,17 @@ parse_literal(Parser *parser, Value *value)
 		parser->token++;
 	}
 	else
-		return parse_unexpected(parser, "a text, a number, true or false",
-								token->type == TOKEN_NAME ? "Text is written in single quotes: 'Moscow'." : "");
+	{
+		const char *hint = "";
+
+		if (token->type == TOKEN_NAME)
+			hint = strcmp(token->name, "null") == 0 ? "Write \"is known\" or \"is not known\"." :
+				"Text is written in single quotes: 'Moscow'.";
+		else if (token->symbol == ')')
+			hint = token[-1].symbol == ',' ? "There is no comma after the last member of a list." :
+				"A list has at least one member.";
+		return parse_unexpected(parser, "a text, a number, true or false", hint);
+	}
 	parser->token++;
 	return true;
 }
@@ -267,7 +294,7 @@ parse_not(Parser *parser)
 		parse_unexpected(parser, "a condition after \"not\"", "A double negation needs parentheses: not (not x = 1).");
 		return NULL;
 	}
-	if (!parse_enter(parser, 1))
+	if (!parse_enter(parser, token, 1))
 		return NULL;
 	arg = parse_relation(parser);
 	if (arg == NULL || !require_truth(parser, arg))
@@ -334,7 +361,7 @@ parse_unary(Parser *parser)
 		return parse_atom(parser);
 	parser->token++;
 	levels = parse_at_symbol(parser, '-') ? 2 : 1;
-	if (!parse_enter(parser, levels))
+	if (!parse_enter(parser, token, levels))
 		return NULL;
 	arg = parse_atom(parser);
 	if (arg == NULL)

@@ -36,7 +36,7 @@ extern int	parse_errposition(const Parser *parser, const Token *token);
 extern int	parse_errhint(const char *hint); /* none if NULL */
 extern bool parse_is_aggregate(Keyword keyword);
 extern const Token *parse_token_at(const Parser *parser, int location);
-extern bool parse_enter(Parser *parser, int levels);
+extern bool parse_enter(Parser *parser, const Token *opening, int levels);
 extern void parse_leave(Parser *parser, int levels);
 extern bool parse_unexpected(Parser *parser, const char *expected, const char *hint);
 extern bool parse_symbol(Parser *parser, int symbol, const char *hint);

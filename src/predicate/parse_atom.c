@@ -47,8 +47,9 @@ parse_filter(Parser *parser, bool followed)
 	if (parser->brackets >= PREDICATE_MAX_BRACKETS)
 		PARSE_ERROR(parser, opening, NULL,
 					errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-					errmsg("brackets are nested more than %d deep", PREDICATE_MAX_BRACKETS));
-	if (!parse_enter(parser, 1))
+					errmsg("brackets are nested more than %d deep", PREDICATE_MAX_BRACKETS),
+					errhint("Split the condition: each \"has\" and each aggregate may nest that deep."));
+	if (!parse_enter(parser, opening, 1))
 		return NULL;
 	parser->brackets++;
 	parser->in_followed = followed;
@@ -189,10 +190,10 @@ parse_aggregate(Parser *parser, const Token *token)
 
 	if (!require_outside(parser, token, token->name))
 		return NULL;
-	if (parse_at_symbol(parser, '*'))
+	if (parse_at_symbol(parser, '*') || parse_at_word(parser, WORD_HAS) || parse_at_word(parser, WORD_NO))
 	{
 		parse_unexpected(parser, psprintf("the kind of an event in %s()", token->name),
-						 "Events are counted by kind: count(order).");
+						 op == AGG_COUNT ? "Events are counted by kind: count(order)." : "");
 		return NULL;
 	}
 	events = parse_kind(parser, psprintf("the kind of an event in %s()", token->name), false);
@@ -242,16 +243,17 @@ parse_aggregate(Parser *parser, const Token *token)
 		return NULL;
 	if (parse_at_symbol(parser, '.'))
 	{
-		parse_unexpected(parser, "\")\"", psprintf("The property follows the kind, before the window: %s(%s.amount ...).",
-												   token->name, events->kind));
+		parse_unexpected(parser, "\")\"", events->property ? psprintf("%s() is of one property.", token->name) :
+						 psprintf("The property follows the kind, before the window: %s(%s.amount ...).", token->name,
+								  events->kind));
 		return NULL;
 	}
 	if (parser->token->type == TOKEN_SYMBOL && !parse_at_symbol(parser, ')') && !parse_at_symbol(parser, ']') &&
 		!parse_at_symbol(parser, '['))
 	{
 		parse_unexpected(parser, "\")\"",
-						 psprintf("%s() is of one kind of events; what it gives is compared outside: %s(...) > 3.",
-								  token->name, token->name));
+						 psprintf("%s() is of one kind of events; its result is calculated with and compared outside: "
+								  "%s(...) > 3.", token->name, token->name));
 		return NULL;
 	}
 	if (!parse_closing(parser, ')', opening))
@@ -270,10 +272,17 @@ parse_anniversary(Parser *parser, const Token *token)
 	Token	   *opening = parser->token++;
 	AstNode    *arg;
 
-	if (!parse_enter(parser, 1))
+	if (!parse_enter(parser, opening, 1))
 		return NULL;
 	arg = parse_sum(parser);
-	if (arg == NULL || !parse_closing(parser, ')', opening))
+	if (arg == NULL)
+		return NULL;
+	if (parser->token->type == TOKEN_SYMBOL && !parse_at_symbol(parser, ')') && !parse_at_symbol(parser, ']'))
+	{
+		parse_unexpected(parser, "\")\"", "An anniversary is of one moment: anniversary(birthday).");
+		return NULL;
+	}
+	if (!parse_closing(parser, ')', opening))
 		return NULL;
 	parse_leave(parser, 1);
 	return make_anniversary(parser, arg, token->location);
@@ -294,6 +303,11 @@ parse_bucket(Parser *parser, const Token *token)
 		return NULL;
 	}
 	parser->token++;
+	if (parse_at_symbol(parser, ','))
+	{
+		parse_unexpected(parser, "\")\"", "It takes a text only, and gives 0 to 99: bucket('spring test') < 50.");
+		return NULL;
+	}
 	if (!parse_closing(parser, ')', opening))
 		return NULL;
 	node = make_literal(parser, salt->value, token->location);
@@ -330,7 +344,8 @@ parse_segment(Parser *parser)
 		if (number.scale != 0 || number.u.mantissa > PG_INT32_MAX)
 			PARSE_ERROR(parser, segment, NULL,
 						errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("number of a segment is out of range"));
+						errmsg("number of a segment is out of range"),
+						errhint("It is a whole number; a name is written in single quotes: in segment 'vip'."));
 	}
 	parser->token++;
 	node = make_literal(parser, segment->value, token->location);
@@ -530,8 +545,17 @@ parse_number(Parser *parser)
 
 /* What to do about a token that begins no atom. */
 static const char *
-missing_hint(const Token *token)
+missing_hint(const Parser *parser, const Token *token)
 {
+	const Token *last = token > parser->tokens ? token - 1 : NULL;
+
+	if (token->type == TOKEN_END && last != NULL &&
+		(last->keyword == WORD_AND || last->keyword == WORD_OR || last->keyword == WORD_NOT))
+		return psprintf("There is nothing after \"%s\".", last->name);
+	if (token->symbol == ']' && last != NULL && last->symbol == '[')
+		return "Brackets hold a condition; without one they are left out.";
+	if (token->symbol == ')' && last != NULL && last->symbol == '(')
+		return "There is nothing in the parentheses.";
 	switch (token->keyword)
 	{
 		case WORD_NOT:
@@ -574,14 +598,15 @@ parse_atom(Parser *parser)
 	if (token->symbol == '-' && token[1].type == TOKEN_NUMBER && token[2].unit >= 0)
 		PARSE_ERROR(parser, token, NULL,
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("an interval must be longer than zero"));
+					errmsg("an interval must be longer than zero"),
+					errhint("Subtract it from a moment: registered - 3 days."));
 	if (token->type == TOKEN_STRING || token->keyword == WORD_TRUE || token->keyword == WORD_FALSE ||
 		(token->symbol == '-' && token[1].type == TOKEN_NUMBER))
 		return parse_literal(parser, &value) ? make_literal(parser, value, token->location) : NULL;
 	if (token->symbol == '(')
 	{
 		parser->token++;
-		if (!parse_enter(parser, 1))
+		if (!parse_enter(parser, token, 1))
 			return NULL;
 		node = parse_expression(parser);
 		if (node == NULL || !parse_closing(parser, ')', token))
@@ -596,6 +621,6 @@ parse_atom(Parser *parser)
 	if (token->type == TOKEN_NAME && !predicate_word_is_reserved(token->keyword))
 		return parse_named(parser);
 
-	parse_unexpected(parser, "a condition or a value", missing_hint(token));
+	parse_unexpected(parser, "a condition or a value", missing_hint(parser, token));
 	return NULL;
 }

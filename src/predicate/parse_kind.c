@@ -21,7 +21,8 @@ make_node(Parser *parser, AstTag tag, AstKind kind, int location)
 	if (++parser->nnodes > PREDICATE_MAX_NODES)
 		PARSE_ERROR(parser, parse_token_at(parser, location), NULL,
 					errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					errmsg("predicate has more than %d parts", PREDICATE_MAX_NODES));
+					errmsg("predicate has more than %d parts", PREDICATE_MAX_NODES),
+					errhint("Many values of one attribute are written as a list, x in (1, 2, 3), or kept in a segment."));
 	node = palloc0(sizeof(AstNode));
 	node->tag = tag;
 	node->kind = kind;
@@ -401,16 +402,29 @@ make_arithmetic(Parser *parser, int op, AstNode *left, AstNode *right, const Tok
 		kind = KIND_MOMENT;
 	}
 	else if (left->kind == KIND_MOMENT || right->kind == KIND_MOMENT || is_literal_date(left) || is_literal_date(right))
+	{
+		const char *hint = "An interval is added to a moment or subtracted from one: registered + 3 days.";
+
+		if (op == '-' && right->kind != KIND_VALUE)
+			hint = "There is no difference of moments; compare them: delivered > promised + 1 hour.";
 		PARSE_ERROR(parser, token, NULL,
 					errcode(ERRCODE_DATATYPE_MISMATCH),
 					errmsg("moments take no arithmetic but an interval after them"),
-					errhint("There is no difference of moments; compare them: delivered > promised + 1 hour."));
+					errhint("%s", hint));
+	}
 	else if (!require_number(parser, left) || !require_number(parser, right))
 		return NULL;
+	/* each stands a level deeper in the tree than what it is applied to, though no parenthesis shows it */
+	if (Max(left->operations, right->operations) >= PREDICATE_MAX_OPERATIONS)
+		PARSE_ERROR(parser, token, NULL,
+					errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+					errmsg("calculation has more than %d steps", PREDICATE_MAX_OPERATIONS),
+					errhint("Compare parts of it, or let the feed's query calculate them."));
 	node = make_node(parser, AST_ARITHMETIC, kind, left->location);
 	if (node == NULL)
 		return NULL;
 	node->op = op;
+	node->operations = Max(left->operations, right->operations) + 1;
 	set_args(node, 2, left, right, NULL);
 	return node;
 }
@@ -424,7 +438,10 @@ make_negate(Parser *parser, AstNode *arg, int location)
 		return NULL;
 	node = make_node(parser, AST_NEGATE, KIND_VALUE, location);
 	if (node != NULL)
+	{
+		node->operations = arg->operations;
 		set_args(node, 1, arg, NULL, NULL);
+	}
 	return node;
 }
 

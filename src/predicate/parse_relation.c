@@ -63,7 +63,7 @@ parse_list(Parser *parser, int *count)
 		parser->token++;
 	}
 	if (!parse_symbol(parser, ')', parser->token->type == TOKEN_END ? "The list is not closed." :
-					  "The members of a list are set apart by commas."))
+					  "A list has literals only, set apart by commas."))
 		return NULL;
 	return values;
 }

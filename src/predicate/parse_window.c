@@ -9,6 +9,9 @@
 
 #include "predicate/parse.h"
 
+#define TIMESTAMP_HINT \
+	"Dates and times are written '2026-01-31', '2026-01-31 12:00' or '2026-01-31T12:00:00Z'."
+
 #define MAX_YEARS INT64CONST(10000)	/* of an interval */
 #define MAX_MONTHS (MAX_YEARS * 12)
 #define MAX_DAYS (MAX_YEARS * 366)
@@ -70,6 +73,8 @@ parse_unit(Parser *parser, const Token *number)
 	}
 	return parse_unexpected(parser, psprintf("a unit after \"%.*s\"", Min(number->length, 40),
 											 parser->text + number->location),
+							number->type == TOKEN_NUMBER && parse_at_word(parser, WORD_AND) ?
+							"Each interval has its own unit: between 7 days and 8 days ago." :
 							"The units are second, minute, hour, day, week, month, quarter and year.");
 }
 
@@ -92,7 +97,8 @@ read_count(Parser *parser, const Token *token, int64 *count)
 	if (number.u.mantissa <= 0)
 		PARSE_ERROR(parser, token, false,
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("an interval must be longer than zero"));
+					errmsg("an interval must be longer than zero"),
+					errhint("Leave out what is zero; the current day is \"today\", the current month \"this month\"."));
 	*count = number.u.mantissa;
 	return true;
 }
@@ -111,7 +117,10 @@ parse_span(Parser *parser, const char *after)
 		if (token->symbol == '-')
 			PARSE_ERROR(parser, token, NULL,
 						errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("an interval must be longer than zero"));
+						errmsg("an interval must be longer than zero"),
+						strcmp(after, "within") == 0 ?
+						errhint("\"followed by\" looks ahead, \"preceded by\" back.") :
+						errhint("What lies ahead is \"in next 3 days\", what lies behind \"in last 3 days\"."));
 		if (token->unit >= 0)
 			hint = psprintf("Write the number: 1 %s.", calendar_unit_names[token->unit]);
 		else if (token->type == TOKEN_STRING)
@@ -153,19 +162,54 @@ parse_moment(const Value *text, AstMoment *moment)
 	return moment->form != ISO_NONE;
 }
 
+/* Whether a text that is no date has the form of one, so that the calendar or the clock lacks it. */
+static bool
+looks_like_date(const Value *text)
+{
+	int			i;
+
+	for (i = 0; i < 10; i++)
+	{
+		if (i >= (int) text->length ||
+			(i == 4 || i == 7 ? text->u.text[i] != '-' : text->u.text[i] < '0' || text->u.text[i] > '9'))
+			return false;
+	}
+	return true;
+}
+
 static bool
 parse_timestamp(Parser *parser, const char *after, AstMoment *moment)
 {
 	Token	   *token = parser->token;
 
 	if (token->type != TOKEN_STRING)
-		return parse_unexpected(parser, psprintf("a date in quotes after \"%s\"", after),
-								"Dates and times are written '2026-01-31', '2026-01-31 12:00' or '2026-01-31T12:00:00Z'.");
+	{
+		const char *hint = TIMESTAMP_HINT;
+
+		switch (token->keyword)
+		{
+			case WORD_TODAY:
+			case WORD_YESTERDAY:
+			case WORD_TOMORROW:
+			case WORD_THIS:
+			case WORD_PREVIOUS:
+			case WORD_LAST:
+			case WORD_NEXT:
+				hint = "Windows stand alone: today, this month, previous month, in last 1 month, before 1 month ago.";
+				break;
+			default:
+				break;
+		}
+		return parse_unexpected(parser, psprintf("a date in quotes after \"%s\"", after), hint);
+	}
 	if (!parse_moment(&token->value, moment))
 		PARSE_ERROR(parser, token, false,
 					errcode(ERRCODE_INVALID_DATETIME_FORMAT),
 					errmsg("expected a date or a date and time after \"%s\"", after),
-					errhint("Dates and times are written '2026-01-31', '2026-01-31 12:00' or '2026-01-31T12:00:00Z'."));
+					looks_like_date(&token->value) ?
+					errhint("There is no such day or time, or its form is not one of these: "
+							"'2026-01-31', '2026-01-31 12:00', '2026-01-31T12:00:00Z'.") :
+					errhint(TIMESTAMP_HINT));
 	parser->token++;
 	return true;
 }
@@ -333,6 +377,12 @@ parse_period(Parser *parser, AstWindow *window, const Token *first)
 						errmsg("interval is out of range"),
 						errhint("The limit is " INT64_FORMAT " years.", MAX_YEARS));
 		return window;
+	}
+	if (token->type == TOKEN_NUMBER)
+	{
+		parse_unexpected(parser, "a unit after \"this\"",
+						 "Write \"this month\", or \"previous 3 months\" for the months of the calendar before this one.");
+		return NULL;
 	}
 	if (token->unit >= 0 && token->plural)
 	{

@@ -220,7 +220,7 @@ event_properties(const Profile *profile, const char *kind, int wanted)
 		{
 			if (json.len > 1)
 				appendStringInfoString(&json, ", ");
-			value_append_json(&json, value_text(reader.names[name].name, reader.names[name].length));
+			value_append_json_string(&json, reader.names[name].name, reader.names[name].length);
 			appendStringInfoString(&json, ": ");
 			value_append_json(&json, value);
 		}

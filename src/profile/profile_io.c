@@ -62,9 +62,8 @@ profile_append_json(StringInfo out, const Profile *profile)
 		appendStringInfoString(out, first ? "{\"kind\": " : ", {\"kind\": ");
 		first = false;
 		value_append_json_string(out, reader.names[kind].name, reader.names[kind].length);
-		appendStringInfoString(out, ", \"at\": \"");
-		value_append_instant(out, at);
-		appendStringInfoChar(out, '"');
+		appendStringInfoString(out, ", \"at\": ");
+		value_append_json(out, value_timestamp(at));
 		while (profile_next_property(&reader, &name, &value))
 		{
 			appendStringInfoString(out, ", ");
@@ -311,10 +310,16 @@ profile_from_cstring(char *string, Node *escontext)
 Profile *
 profile_receive(StringInfo message)
 {
-	int			version = pq_getmsgbyte(message);
+	int			version;
 	char	   *string;
 	int			length;
 
+	/* pqformat would call it a protocol violation */
+	if (message->cursor >= message->len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("binary profile is empty")));
+	version = pq_getmsgbyte(message);
 	if (version != BINARY_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),

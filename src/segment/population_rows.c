@@ -25,14 +25,6 @@
 /* A value whose bytes follow the row; otherwise its pointer is good as it is. */
 #define VALUE_FOLLOWS 0x80
 
-typedef struct RowChunk
-{
-	struct RowChunk *next;
-	Size		size;			/* of data */
-	Size		used;
-	char		data[FLEXIBLE_ARRAY_MEMBER];
-} RowChunk;
-
 typedef struct RowStream
 {
 	RowChunk   *first;
@@ -446,23 +438,6 @@ row_reader_init(RowReader *reader, RowStore *store, int number)
 	}
 	else
 		reader->chunk = stream->first;
-}
-
-Row *
-row_reader_next(RowReader *reader)
-{
-	Row		   *row;
-
-	while (reader->chunk != NULL && reader->position >= reader->chunk->used)
-	{
-		reader->chunk = reader->chunk->next;
-		reader->position = 0;
-	}
-	if (reader->chunk == NULL)
-		return NULL;
-	row = (Row *) (reader->chunk->data + reader->position);
-	reader->position += row->length;
-	return row;
 }
 
 typedef struct EventOrder

@@ -30,6 +30,15 @@ typedef struct Row
 
 typedef struct RowStore RowStore;
 
+/* Rows one after the other. */
+typedef struct RowChunk
+{
+	struct RowChunk *next;
+	Size		size;			/* of data */
+	Size		used;
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} RowChunk;
+
 typedef struct RowReader
 {
 	RowStore   *store;
@@ -48,7 +57,24 @@ extern void row_store_destroy(RowStore *store);
 
 /* Reads a stream; may be done several times. The stream that was read before is forgotten. */
 extern void row_reader_init(RowReader *reader, RowStore *store, int stream);
-extern Row *row_reader_next(RowReader *reader);
+
+
+static inline Row *
+row_reader_next(RowReader *reader)
+{
+	Row		   *row;
+
+	while (reader->chunk != NULL && reader->position >= reader->chunk->used)
+	{
+		reader->chunk = reader->chunk->next;
+		reader->position = 0;
+	}
+	if (reader->chunk == NULL)
+		return NULL;
+	row = (Row *) (reader->chunk->data + reader->position);
+	reader->position += row->length;
+	return row;
+}
 
 extern Value *row_values(Row *row, int nvalues);
 extern Value row_blob(Row *row);

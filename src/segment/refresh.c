@@ -2,10 +2,11 @@
  * refresh.c
  *		refresh_segments(): all segments of all customers in one pass over the feeds, then one difference.
  *
- * What is stored changes only where it differs. For a change that time alone made (the answer at the last evaluation, with
- * today's facts, is the one that was stored) the log gets the very instants at which the answer flipped since then; for any
- * other the instant of this evaluation. When a segment is evaluated for the first time, its members enter by its creation,
- * which is an edit.
+ * What is stored changes only where it differs. When the answer at the last evaluation, with today's facts, is the one that
+ * was stored, the log gets the very instants at which the answer flipped since then: by a fact when an event of the customer
+ * happened at that instant, else by time alone. Any other change is that of a fact that was not known before, and is logged
+ * with the instant of this evaluation. When a segment is evaluated for the first time, its members enter by its creation, which
+ * is an edit.
  */
 #include "postgres.h"
 
@@ -50,6 +51,7 @@ typedef struct Refresh
 	int			ndynamic;
 	Segment   **dynamic;		/* by id, ascending */
 	Evaluation *evaluation;
+	int			nkinds;			/* of events, that the program names */
 	TimestampTz at;
 	int32	   *scratch;
 	ChangeLog	log;
@@ -147,6 +149,31 @@ segments_array(const int32 *segments, int count)
 	return PointerGetDatum(array);
 }
 
+/* Did an event of the customer happen at this very instant? */
+static bool
+happened_at(const Refresh *refresh, const Facts *facts, TimestampTz at)
+{
+	for (int k = 0; k < refresh->nkinds; k++)
+	{
+		const KindFacts *kind = &facts->kinds[k];
+		int			low = 0,
+					high = kind->nevents;
+
+		while (low < high)
+		{
+			int			middle = low + (high - low) / 2;
+
+			if (kind->at[middle] < at)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low < kind->nevents && kind->at[low] == at)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A dynamic segment's answer for a customer has changed: finds out whether time alone did it, and when.
  */
@@ -179,7 +206,8 @@ log_dynamic_change(Refresh *refresh, const Facts *facts, const Segment *segment,
 		truth = evaluation_truth(ev, segment->root, &until);
 		if (truth != was)
 		{
-			log_change(refresh, facts->customer, segment->id, truth, at, refresh->log.reason_time);
+			log_change(refresh, facts->customer, segment->id, truth, at,
+					   happened_at(refresh, facts, at) ? refresh->log.reason_fact : refresh->log.reason_time);
 			was = truth;
 		}
 	}
@@ -231,6 +259,16 @@ tell_progress(Refresh *refresh, int customers)
 	}
 }
 
+/* A customer stays in a static segment, but not in one that is no more. */
+static void
+keep_static(Refresh *refresh, int32 id, int *count)
+{
+	const Segment *stored = segment_by_id(refresh->catalog, id);
+
+	if (stored != NULL && stored->predicate == NULL)
+		refresh->scratch[(*count)++] = id;
+}
+
 static void
 refresh_slice(void *context, const PopulationSlice *slice)
 {
@@ -257,24 +295,17 @@ refresh_slice(void *context, const PopulationSlice *slice)
 			evaluation_set_facts(ev, facts);
 			for (int d = 0; d < refresh->ndynamic; d++)
 			{
-				/* static ones stay as they are stored */
-				for (; s < facts->nsegments && facts->segments[s] < refresh->dynamic[d]->id; s++)
-				{
-					const Segment *stored = segment_by_id(refresh->catalog, facts->segments[s]);
+				int32		id = refresh->dynamic[d]->id;
 
-					if (stored != NULL && stored->predicate == NULL)
-						refresh->scratch[count++] = facts->segments[s];
-				}
+				for (; s < facts->nsegments && facts->segments[s] < id; s++)
+					keep_static(refresh, facts->segments[s], &count);
+				if (s < facts->nsegments && facts->segments[s] == id)
+					s++;
 				if (evaluation_truth(ev, refresh->dynamic[d]->root, NULL))
-					refresh->scratch[count++] = refresh->dynamic[d]->id;
+					refresh->scratch[count++] = id;
 			}
 			for (; s < facts->nsegments; s++)
-			{
-				const Segment *stored = segment_by_id(refresh->catalog, facts->segments[s]);
-
-				if (stored != NULL && stored->predicate == NULL)
-					refresh->scratch[count++] = facts->segments[s];
-			}
+				keep_static(refresh, facts->segments[s], &count);
 		}
 		if (count == facts->nsegments && memcmp(refresh->scratch, facts->segments, sizeof(int32) * count) == 0)
 			continue;
@@ -360,10 +391,12 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	Refresh		refresh = {0};
 	Program    *program;
 	Population	population;
+	List	   *feeds;
+	ListCell   *cell;
 	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false};
-	Oid			membership;
+	Oid			crm;
 	Oid			types[] = {TIMESTAMPTZOID};
 	MemoryContext context = CurrentMemoryContext;
 
@@ -384,9 +417,13 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 				 errmsg("segments cannot be refreshed in a repeatable read or serializable transaction"),
 				 errhint("Use the isolation level READ COMMITTED.")));
 
-	/* one writer at a time; and what the one before stored is to be seen */
-	membership = get_relname_relid("membership", get_namespace_oid("crm", false));
-	LockRelationOid(membership, ShareRowExclusiveLock);
+	/*
+	 * One writer at a time; and what the one before stored is to be seen. An edit locks crm.segment first, then writes
+	 * memberships; so the locks are taken in this order here, else the two would wait for each other.
+	 */
+	crm = get_namespace_oid("crm", false);
+	LockRelationOid(get_relname_relid("segment", crm), RowExclusiveLock);
+	LockRelationOid(get_relname_relid("membership", crm), ShareRowExclusiveLock);
 	feed_refresh_identities();
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -410,14 +447,16 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("segment \"%s\" was refreshed at a later instant already", segment->name),
 					 errdetail("It stands at %s.", timestamptz_to_str(segment->evaluated_at)),
-					 errhint("What was at an earlier instant tell crm.matching() and crm.segment_size().")));
+					 errhint("crm.matching() and crm.segment_size() tell what was at an earlier instant.")));
 		segment->root = program_add(program, segment_resolver(&self, &id, refresh.catalog), segment_resolver,
 									refresh.catalog);
 		refresh.dynamic[refresh.ndynamic++] = segment;
 	}
 	refresh.evaluation = evaluation_create(program, calendar_zone(clock_timezone()));
+	refresh.nkinds = program->nkinds;
 	refresh.told = GetCurrentTimestamp();
 	prepare_plans(&refresh);
+	feeds = feed_load();
 	population_scan(program, true, refresh_slice, &refresh, &population);
 	PopActiveSnapshot();
 
@@ -425,6 +464,14 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	run_plan(prepare("UPDATE crm.segment SET evaluated_at = $1 WHERE predicate IS NOT NULL", 1, types), values,
 			 SPI_OK_UPDATE);
 	SPI_finish();
+	foreach(cell, feeds)
+	{
+		const Feed *feed = lfirst(cell);
+
+		/* what is stored agrees with all feeds again, as far as they are sound */
+		feed_mark(feed->kind, population.duplicates > 0 && strcmp(feed->kind, FEED_CUSTOMER) == 0 ?
+				  "customers have more than one row" : NULL);
+	}
 	report(&population);
 
 	MemoryContextSwitchTo(context);

@@ -157,7 +157,8 @@ segment_resolver(const Value *value, int *static_id, void *context)
 static bool
 to_id(AstNode *node, void *context)
 {
-	if (node->tag == AST_IN_SEGMENT && node->literals[0].type == VALUE_TEXT)
+	/* an id that somebody has typed is looked at as well: nothing that does not exist may be stored */
+	if (node->tag == AST_IN_SEGMENT)
 		node->literals[0] = value_number(decimal_from_int64(segment_of_value(context, &node->literals[0])->id));
 	return true;
 }

@@ -36,11 +36,15 @@ $function$;
 SELECT public.refuse('', '   ', 'a # 1', 'a ; b', 'a = 5 % 2', 'a == 1', 'a => 1', 'a =< 1', 'a = 1 && b = 2', 'a = 1 & b = 2',
 	'a = 1 || b = 2', '!a', 'a = `x`', 'has order{amount > 1}', 'a /* x */ = 1', 'a = $1', 'a = @b',
 	'a = ''x', 'a = ''x''''', '"a = 1', '"" = 1', 'a = 5abc', 'a = 1.5.5', 'a = 1..5', 'a = 1e5', 'a = 5days', 'x in last 30d',
-	'x in last 2h', 'a = 1_000', 'a = 0x1F', 'a = .', 'a.', 'a . 5', 'a = 1 .');
+	'x in last 2h', 'a = 1_000', 'a = 0x1F', 'a = .', 'a.', 'a . 5', 'a = 1 .', '}', 'a | b', 'a = ?');
+
+-- What word processors make of quotes, dashes and blanks
+SELECT public.refuse('city = ‘Москва’', 'city = “Moscow”', 'city = «Москва»', 'count(order) – 1 > 2', 'count(order) ≥ 3', 'count(order) ≤ 3', 'a ≠ 1', 'a = 2 × b',
+	'a =' || U&'\00A0' || '1', 'город = ''Тверь'' и район = ''Центр''', 'город = ''' || repeat('ж', 50));
 
 -- Junctions and parentheses
 SELECT public.refuse('a = 1 and', 'and a = 1', 'a = 1 and or b = 2', 'or', 'not', 'a = 1 not b = 2', 'not not a = 1', '(a = 1', 'a = 1)',
-	'((a = 1)', '()', 'a = 1 b = 2', 'has order city = 1', 'has order has view', 'a = 1, b = 2', 'a = 1 adn b = 2', 'a = 1 an b = 2',
+	'((a = 1)', '()', 'a = ()', 'a = 1 (b = 2)', 'a = 1 or', 'a = 1 b = 2', 'has order city = 1', 'has order has view', 'a = 1, b = 2', 'a = 1 adn b = 2', 'a = 1 an b = 2',
 	'has order ro has view', 'a = (1', 'a = 1]', '[a = 1]', 'a not', 'a not 5', 'a not is known', 'a not known', 'a not = 1', 'a = not b');
 
 -- Relations
@@ -49,7 +53,7 @@ SELECT public.refuse('a =', '= 1', 'a < b < c', 'a = b = c', 'a = 1 > 2', 'a is 
 	'a in ("x")', 'a in (1 2)', 'a in (1,', 'a in (1,)', 'a in (1', 'a in (1 + 2)', 'a in (null)', 'a in b', 'a in segment ''vip''',
 	'a between 1', 'a between 1 and', 'a between 1, 5', 'a between 1 or 5', 'a between', 'a like', 'a like 5', 'a like b', 'a like "x"',
 	'a like ''x\''', 'a ilike ''\\\''', 'a contains', 'a contains b', 'a contains "x"', 'a contains (1, 2)', 'a contains any', 'a contains any 1',
-	'a contains all ()', 'a contians ''x''', 'a = 1 in last 3 days', 'count(order) > 3 in last 30 days', 'count(order) > 3 this month',
+	'a contains all ()', 'a contains any (1,)', 'a contains (null)', 'a contains null', 'a contians ''x''', 'a = 1 in last 3 days', 'count(order) > 3 in last 30 days', 'count(order) > 3 this month',
 	'a = 1 where b = 2', 'a = null and b is null', 'a = ''x'' ''y''');
 
 -- Windows and intervals
@@ -63,11 +67,12 @@ SELECT public.refuse('has order in last month', 'has order in last days', 'has o
 	'has order since 3 months ago', 'has order since 3 months', 'has order since 1 month 2 days', 'has order since 2026-01-01', 'has order since',
 	'has order since yesterday', 'has order since ''yesterday''', 'has order since ''2026-02-30''', 'has order since ''2026-13-01''',
 	'has order before 3 months', 'has order before 3 ago', 'has order before', 'has order before yesterday', 'has order before ''x''',
-	'has order before 2026-01-01', 'has order before last month',
+	'has order before 2026-01-01', 'has order before last month', 'has order since ''2026-01-01 25:00''', 'has order since ''31.12.2026''',
 	'has order between 7 days and 8 days', 'has order between 8 days and 7 days ago', 'has order between 1 week and 7 days ago',
 	'has order between 1 month and 30 days ago', 'has order between 7 and 8 days ago', 'has order between 7 days ago and 8 days ago',
 	'has order between ''2026-01-02'' and ''2026-01-01''', 'has order between ''2026-01-01'' and ''2026-01-01''',
-	'has order between ''2026-01-01T03:00:00+03'' and ''2026-01-01''', 'has order between ''x'' and ''y''',
+	'has order between ''2026-01-02T00:00:00Z'' and ''2026-01-02T03:00:00+03''', 'has order between ''2026-01-03'' and ''2026-01-01T00:00:00Z''',
+	'has order between ''x'' and ''y''',
 	'has order between ''2026-01-01'' and 3 days ago', 'has order between',
 	'x between 7 days and 8 days', 'x between 8 days and 7 days ago', 'x between 7 days and 5', 'x between ''2026-01-02'' and ''2026-01-01''',
 	'x between 1 day and ''2026-01-01''',
@@ -79,12 +84,12 @@ SELECT public.refuse('has order in last month', 'has order in last days', 'has o
 -- Names, events and aggregates
 SELECT public.refuse('has', 'no', 'has in', 'has ''order''', 'has 5', 'has no order', 'has not order', 'has order.amount > 5', 'has order(amount > 5)',
 	'has count(order)', 'has orders > 3', 'no order = 0', 'has order = true', 'has order[amount > 5', 'has order[]', 'has order[amount]',
-	'has order[amount > 5].status = 1', 'has order amount > 5', 'has order where amount > 5', 'has order[amount > 5][b = 1]', 'not has',
+	'has order[amount > 5].status = 1', 'has order amount > 5', 'has order where amount > 5', 'has order[amount > 5][b = 1]', 'has order city', 'no order is known', 'not has',
 	'> 3 orders', 'count(order) > 3 orders', 'a > 3 dollars', 'a > 3 month', 'a > 3 dayz',
 	'count()', 'count(*) > 1', 'count order > 1', 'count(order', 'count(order.item) > 1', 'count(distinct order.item) > 1', 'count(order > 3)',
-	'count(order, view) > 1', 'count(order where a = 1) > 1', 'count(has order) > 1', 'count(order) in last 3 days', 'count(order in last 3 days) in last 5 days',
+	'count(order, view) > 1', 'count(order) > 3, a = 1', 'a > 1 b > 2', 'a > 1 last(b.c) > 2', 'count(order where a = 1) > 1', 'count(has order) > 1', 'count(order) in last 3 days', 'count(order in last 3 days) in last 5 days',
 	'sum(order) > 1', 'sum(amount) > 1', 'sum(order in last 3 days) > 1', 'sum(order in last 3 days.amount) > 1', 'sum(order.amount) in last 3 days',
-	'sum(order.) > 1', 'sum(order.amount[a = 1]) > 1', 'sum(order.amount.x) > 1', 'sum(order.amount * 2) > 1', 'avg(order) > 1', 'distinct(order) > 1',
+	'sum(order.) > 1', 'sum(has order) > 1', 'sum(order.amount[a = 1]) > 1', 'sum(order.amount.x) > 1', 'sum(order.amount * 2) > 1', 'avg(order) > 1', 'distinct(order) > 1',
 	'cuont(order) > 1', 'average(order.amount) > 1', 'total(order.amount) > 1', 'foo(order) > 1', 'now() > a', 'date(a) = b', '"count"(order) > 1',
 	'order.amount > 5', 'has order[order.amount > 5]', 'customer.city = 1', 'has order[customer = 1].x',
 	'interval ''3 days'' > 1', 'a > interval ''3 days''', 'a > date ''2026-01-01''', 'bucket() < 50', 'bucket(5) < 50', 'bucket(a) < 50',
@@ -98,7 +103,7 @@ SELECT public.refuse('has a[count(b) > 1]', 'has a[has b]', 'has a[no b]', 'has 
 	'has a[bucket(''x'') < 5]', 'followed by b', 'a = 1 and not preceded by b', 'same item', 'same "item" = 1', 'has a[same item]',
 	'has a[followed by b[same]]', 'has a[followed by b[same 5]]', 'has a[followed by b[same in]]', 'has a[followed by b and same x]',
 	'has a[followed b]', 'has a[followed by]', 'has a[followed by 5]', 'has a[followed by b within]', 'has a[followed by b within 3]',
-	'has a[followed by b within 0 days]', 'has a[followed by b in last 3 days]', 'has a[preceded by b in 3 days]', 'has a[followed by b today]',
+	'has a[followed by b within 0 days]', 'has a[followed by b within -1 days]', 'has a[followed by b in last 3 days]', 'has a[preceded by b in 3 days]', 'has a[followed by b today]',
 	'has a[followed by b.x]', 'has a[followed by b within 1 hour ago]', 'has a[customer.]', 'has a[x = customer.city.x]',
 	'has a[followed by b[followed by c[followed by d[followed by e[x = 1]]]]]', 'has a[x', 'has a[followed by b[x = 1]', 'has a[x = 1)]');
 
@@ -121,7 +126,7 @@ SELECT public.refuse('reachable', 'not reachable', 'a and b', 'a = 1 or reachabl
 
 -- Limits
 SELECT public.refuse(repeat('(', 129) || 'a = 1' || repeat(')', 129), repeat('(', 100000) || 'a = 1', repeat('not (', 65) || 'a = 1' || repeat(')', 65),
-	repeat('-(', 65) || 'a' || repeat(')', 65) || ' = 1', repeat('anniversary(', 100) || repeat('(', 100), 'has ' || repeat('a[followed by ', 10000),
+	repeat('not ', 129) || 'a = 1', repeat('-(', 65) || 'a' || repeat(')', 65) || ' = 1', repeat('anniversary(', 100) || repeat('(', 100), 'has ' || repeat('a[followed by ', 10000),
 	'a = ''' || repeat('x', 262144) || '''', 'a = 1' || repeat(' or a = 1', 20000), 'a in (' || repeat('1,', 131070) || '1)',
 	'a!=''' || repeat('x', 262138) || '''');
 SELECT length((repeat('(', 128) || 'a = 1' || repeat(')', 128))::predicate::text),

@@ -131,6 +131,7 @@ SELECT public.show(
 	'x in last 2.0 days', 'x in last 1 day 1 day', 'x in last 10000 years', 'x in last 5270400000 minutes',
 	'x before 3 months ago', 'x before 1 day 12 hours ago', 'x between 7 days and 8 days ago', 'x between 1 day and 25 hours ago',
 	'x between (7 days) and (8 days) ago',
+	'x between ''2026-01-01T03:00:00+03'' and ''2026-01-01''',
 	'x since ''2026-01-01''', 'x since ''2026-01-01 10:00''', 'x since ''2026-01-01T10:00:00+03''', 'x since entry',
 	'x before ''2026-01-01''', 'x between ''2026-01-01'' and ''2026-01-02''', 'x between ''2026-01-01'' and ''2026-01-01 00:01''',
 	'x today', 'x yesterday', 'x tomorrow', 'x this day', 'x previous day', 'x previous 1 day', 'x previous 1 days',
