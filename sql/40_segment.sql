@@ -38,36 +38,37 @@ COMMENT ON TABLE crm.membership IS
 COMMENT ON COLUMN crm.membership.customer_id IS 'customer; who is in no segment need not have a row';
 COMMENT ON COLUMN crm.membership.segments IS 'ids of the segments, ascending; dynamic and static ones';
 
-CREATE SEQUENCE crm.segment_change_id_seq;
-COMMENT ON SEQUENCE crm.segment_change_id_seq IS 'ids of entries in crm.segment_change';
+CREATE SEQUENCE crm.membership_change_id_seq;
+COMMENT ON SEQUENCE crm.membership_change_id_seq IS 'ids of entries in crm.membership_change';
 
-CREATE TABLE crm.segment_change (
-	change_id		bigint NOT NULL DEFAULT pg_catalog.nextval('crm.segment_change_id_seq') PRIMARY KEY,
+CREATE TABLE crm.membership_change (
+	change_id		bigint NOT NULL DEFAULT pg_catalog.nextval('crm.membership_change_id_seq'),
 	customer_id		bigint NOT NULL,
-	segment_id		int NOT NULL,
-	entered			boolean NOT NULL,
 	at				timestamptz NOT NULL,
 	seen_at			timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	reason			text NOT NULL CHECK (reason IN ('fact', 'time', 'edit', 'merge', 'gone'))
+	reason			text NOT NULL CHECK (reason IN ('fact', 'time', 'edit', 'merge', 'gone')),
+	entered			int[] NOT NULL DEFAULT '{}',
+	exited			int[] NOT NULL DEFAULT '{}',
+	PRIMARY KEY (customer_id, change_id)
 );
-CREATE INDEX segment_change_segment_idx ON crm.segment_change (segment_id, at);
-CREATE INDEX segment_change_customer_idx ON crm.segment_change (customer_id, at);
-COMMENT ON TABLE crm.segment_change IS 'log of who entered and left which segment; that of a dropped segment stays';
-COMMENT ON COLUMN crm.segment_change.change_id IS 'number of the entry';
-COMMENT ON COLUMN crm.segment_change.customer_id IS 'who';
-COMMENT ON COLUMN crm.segment_change.segment_id IS 'which segment';
-COMMENT ON COLUMN crm.segment_change.entered IS 'true: entered; false: left';
-COMMENT ON COLUMN crm.segment_change.at IS 'the instant for which the segment was evaluated';
-COMMENT ON COLUMN crm.segment_change.seen_at IS 'when it was noticed, by the clock';
-COMMENT ON COLUMN crm.segment_change.reason IS
-'fact: something happened to the customer, or to what the shop knows of them; time: nothing but time passed; edit: the segment was redefined, filled by hand or dropped; merge: two customers became one; gone: the customer is no longer among the shop''s customers';
+CREATE INDEX membership_change_at_idx ON crm.membership_change (at);
+COMMENT ON TABLE crm.membership_change IS
+'log of who entered and left which segments, an entry for each customer, instant and reason; crm.segment_change shows it segment by segment. Entries of a dropped segment stay';
+COMMENT ON COLUMN crm.membership_change.change_id IS 'number of the entry';
+COMMENT ON COLUMN crm.membership_change.customer_id IS 'who';
+COMMENT ON COLUMN crm.membership_change.at IS 'the instant at which it became so';
+COMMENT ON COLUMN crm.membership_change.seen_at IS 'when it was noticed, by the clock';
+COMMENT ON COLUMN crm.membership_change.reason IS
+'fact: something happened to the customer, or to what the shop knows of them; time: nothing but time passed; edit: the segment was made, redefined, filled by hand or dropped; merge: two customers became one; gone: the customer is no longer among the shop''s customers';
+COMMENT ON COLUMN crm.membership_change.entered IS 'ids of the segments that the customer entered, ascending';
+COMMENT ON COLUMN crm.membership_change.exited IS 'ids of the segments that the customer left, ascending';
 
 -- No rows of our own are in them, so all of it is dumped.
 SELECT pg_catalog.pg_extension_config_dump('crm.segment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.membership', '');
-SELECT pg_catalog.pg_extension_config_dump('crm.segment_change_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('crm.segment_change', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.membership_change_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.membership_change', '');
 
 ------------------------------------------------------------------------------------------------------------------
 -- Names and checks
@@ -216,10 +217,10 @@ AS $function$
 		  FROM unnest(leaving) AS c
 		 WHERE m.customer_id = c AND m.segments <> ARRAY[segment]
 	)
-	INSERT INTO crm.segment_change (customer_id, segment_id, entered, at, reason)
-	SELECT c, segment, true, change_members.at, 'edit' FROM unnest(entering) AS c
+	INSERT INTO crm.membership_change (customer_id, at, reason, entered, exited)
+	SELECT c, change_members.at, 'edit', ARRAY[segment], '{}'::int[] FROM unnest(entering) AS c
 	UNION ALL
-	SELECT c, segment, false, change_members.at, 'edit' FROM unnest(leaving) AS c
+	SELECT c, change_members.at, 'edit', '{}'::int[], ARRAY[segment] FROM unnest(leaving) AS c
 $function$;
 COMMENT ON FUNCTION crm.change_members(int, bigint[], bigint[], timestamptz) IS
 'stores who enters a segment (none of them in it) and who leaves it (all of them in it), and logs it with reason edit. For the functions that edit segments: it takes no lock and checks nothing';

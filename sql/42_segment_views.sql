@@ -31,3 +31,21 @@ COMMENT ON COLUMN crm.segments.size IS 'how many customers are stored in it; NUL
 COMMENT ON COLUMN crm.segments.version IS 'how often it was defined';
 COMMENT ON COLUMN crm.segments.evaluated_at IS
 'the instant that its members are right for: of the last refresh or edit. NULL when there has been none yet';
+
+CREATE VIEW crm.segment_change (change_id, customer_id, segment_id, segment, entered, at, seen_at, reason) AS
+	SELECT c.change_id, c.customer_id, u.segment_id, s.name, u.entered, c.at, c.seen_at, c.reason
+	  FROM crm.membership_change AS c
+	 CROSS JOIN LATERAL (SELECT e, true FROM pg_catalog.unnest(c.entered) AS e
+						 UNION ALL
+						 SELECT e, false FROM pg_catalog.unnest(c.exited) AS e) AS u(segment_id, entered)
+	  LEFT JOIN crm.segment AS s USING (segment_id);
+COMMENT ON VIEW crm.segment_change IS
+'the log of who entered and left which segment, a row for each; finds the changes of a customer and those of a span of time by index';
+COMMENT ON COLUMN crm.segment_change.change_id IS 'number of the entry in crm.membership_change';
+COMMENT ON COLUMN crm.segment_change.customer_id IS 'who';
+COMMENT ON COLUMN crm.segment_change.segment_id IS 'id of the segment';
+COMMENT ON COLUMN crm.segment_change.segment IS 'its name; NULL when it was dropped';
+COMMENT ON COLUMN crm.segment_change.entered IS 'true: entered; false: left';
+COMMENT ON COLUMN crm.segment_change.at IS 'the instant at which it became so';
+COMMENT ON COLUMN crm.segment_change.seen_at IS 'when it was noticed, by the clock';
+COMMENT ON COLUMN crm.segment_change.reason IS 'why: fact, time, edit, merge or gone, as in crm.membership_change';

@@ -17,7 +17,7 @@ DECLARE
 	}';
 	-- and, where those work with the rights of their caller, writes to these tables and sequences
 	written CONSTANT jsonb := '{
-		"marketer": ["segment", "segment_id_seq", "membership", "segment_change", "segment_change_id_seq"]
+		"marketer": ["segment", "segment_id_seq", "membership", "membership_change", "membership_change_id_seq"]
 	}';
 	reads CONSTANT boolean := level <> 'sender';
 	owner oid;

@@ -10,6 +10,8 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -69,8 +71,27 @@ selected_events(Explanation *x, int events, const Selection *selection)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
+/* In the zone of the question, not in the session's. */
 static char *
-value_for_people(Value value)
+instant_for_people(TimestampTz at, pg_tz *zone)
+{
+	char		out[MAXDATELEN + 1];
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			offset;
+	const char *abbreviation;
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		EncodeSpecialTimestamp(at, out);
+	else if (timestamp2tm(at, &offset, &tm, &fsec, &abbreviation, zone) == 0)
+		EncodeDateTime(&tm, fsec, true, offset, abbreviation, USE_ISO_DATES, out);
+	else
+		strlcpy(out, "(timestamp out of range)", sizeof(out));
+	return pstrdup(out);
+}
+
+static char *
+value_for_people(Value value, pg_tz *zone)
 {
 	StringInfoData out;
 
@@ -80,11 +101,13 @@ value_for_people(Value value)
 		return pnstrdup(value.u.text, value.length);
 	initStringInfo(&out);
 	if (value.type == VALUE_TIMESTAMP)
-		return pstrdup(timestamptz_to_str(value.u.integer));
-	value_append_json(&out, value);
-	/* a date without its quotes */
-	if (out.len > 1 && out.data[0] == '"')
-		return pnstrdup(out.data + 1, out.len - 2);
+		return instant_for_people(value.u.integer, zone);
+	if (value.type != VALUE_DATE)
+		value_append_json(&out, value);
+	else if (DATE_NOT_FINITE((DateADT) value.u.integer))
+		appendStringInfoString(&out, DATE_IS_NOBEGIN((DateADT) value.u.integer) ? "-infinity" : "infinity");
+	else
+		value_append_date(&out, (DateADT) value.u.integer);
 	return out.data;
 }
 
@@ -116,7 +139,7 @@ explain_node(Explanation *x, AstNode *ast, int depth)
 	}
 	else if (ast->tag != AST_ANNIVERSARY && ast->tag != AST_INTERVAL && ast->kind != KIND_INTERVAL)
 	{
-		char	   *value = value_for_people(eval_value(x->ev, number, &until));
+		char	   *value = value_for_people(eval_value(x->ev, number, &until), x->ev->zone);
 
 		if (value != NULL)
 		{

@@ -303,6 +303,9 @@ crm_predicate_occurrences(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	check_from_to(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
 	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(5)));
+	/* an entry that is missed is an error, also where no event asks for it */
+	evaluation_set_instant(cache->evaluation, PG_GETARG_TIMESTAMPTZ(2), !PG_ARGISNULL(4),
+						   PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4));
 	profile = PG_GETARG_PROFILE_P(0);
 	program = cache->program;
 	root = &program->nodes[cache->root];

@@ -17,7 +17,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -26,24 +25,9 @@
 #include "base/clock.h"
 #include "feed/feed.h"
 #include "predicate/eval.h"
+#include "segment/membership.h"
 #include "segment/population.h"
 #include "segment/segment.h"
-
-/* Lines for crm.segment_change. */
-typedef struct ChangeLog
-{
-	int			count;
-	int			room;
-	Datum	   *customers;
-	Datum	   *segments;
-	Datum	   *entered;
-	Datum	   *at;
-	Datum	   *reasons;
-	Datum		reason_edit,
-				reason_fact,
-				reason_time,
-				reason_gone;
-} ChangeLog;
 
 typedef struct Refresh
 {
@@ -54,11 +38,7 @@ typedef struct Refresh
 	int			nkinds;			/* of events, that the program names */
 	TimestampTz at;
 	int32	   *scratch;
-	ChangeLog	log;
-	SPIPlanPtr	insert_plan,
-				update_plan,
-				delete_plan,
-				log_plan;
+	MembershipWriter *writer;
 	uint64		entered;
 	uint64		left;
 	TimestampTz told;
@@ -66,87 +46,13 @@ typedef struct Refresh
 } Refresh;
 
 static void
-log_change(Refresh *refresh, int64 customer, int segment, bool entered, TimestampTz at, Datum reason)
+log_change(Refresh *refresh, int64 customer, int32 segment, bool entered, TimestampTz at, MembershipReason reason)
 {
-	ChangeLog  *log = &refresh->log;
-
-	if (log->count == log->room)
-	{
-		Size		size;
-
-		log->room = Max(log->room * 2, 1024);
-		size = sizeof(Datum) * (Size) log->room;
-		log->customers = log->customers ? repalloc_huge(log->customers, size) : palloc(size);
-		log->segments = log->segments ? repalloc_huge(log->segments, size) : palloc(size);
-		log->entered = log->entered ? repalloc_huge(log->entered, size) : palloc(size);
-		log->at = log->at ? repalloc_huge(log->at, size) : palloc(size);
-		log->reasons = log->reasons ? repalloc_huge(log->reasons, size) : palloc(size);
-	}
-	log->customers[log->count] = Int64GetDatum(customer);
-	log->segments[log->count] = Int32GetDatum(segment);
-	log->entered[log->count] = BoolGetDatum(entered);
-	log->at[log->count] = TimestampTzGetDatum(at);
-	log->reasons[log->count++] = reason;
+	membership_log(refresh->writer, customer, segment, entered, at, reason);
 	if (entered)
 		refresh->entered++;
 	else
 		refresh->left++;
-}
-
-static void
-run_plan(SPIPlanPtr plan, Datum *values, int expected)
-{
-	int			rc = SPI_execute_plan(plan, values, NULL, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "could not store memberships: %s", SPI_result_code_string(rc));
-}
-
-static SPIPlanPtr
-prepare(const char *sql, int nargs, Oid *types)
-{
-	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
-
-	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	return plan;
-}
-
-/* Writes the lines that have gathered, in one statement. */
-static void
-flush_log(Refresh *refresh)
-{
-	ChangeLog  *log = &refresh->log;
-	Datum		values[6];
-
-	if (log->count == 0)
-		return;
-	values[0] = PointerGetDatum(construct_array(log->customers, log->count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[1] = PointerGetDatum(construct_array(log->segments, log->count, INT4OID, 4, true, TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(log->entered, log->count, BOOLOID, 1, true, TYPALIGN_CHAR));
-	values[3] = PointerGetDatum(construct_array(log->at, log->count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[4] = PointerGetDatum(construct_array(log->reasons, log->count, TEXTOID, -1, false, TYPALIGN_INT));
-	values[5] = TimestampTzGetDatum(clock_now());
-	run_plan(refresh->log_plan, values, SPI_OK_INSERT);
-	for (int i = 0; i < 5; i++)
-		pfree(DatumGetPointer(values[i]));
-	log->count = 0;
-}
-
-static Datum
-segments_array(const int32 *segments, int count)
-{
-	ArrayType  *array = palloc(ARR_OVERHEAD_NONULLS(1) + sizeof(int32) * (Size) count);
-
-	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + sizeof(int32) * (Size) count);
-	array->ndim = 1;
-	array->dataoffset = 0;
-	array->elemtype = INT4OID;
-	ARR_DIMS(array)[0] = count;
-	ARR_LBOUND(array)[0] = 1;
-	memcpy(ARR_DATA_PTR(array), segments, sizeof(int32) * (Size) count);
-	return PointerGetDatum(array);
 }
 
 /* Did an event of the customer happen at this very instant? */
@@ -188,14 +94,14 @@ log_dynamic_change(Refresh *refresh, const Facts *facts, const Segment *segment,
 
 	if (!segment->evaluated)
 	{
-		log_change(refresh, facts->customer, segment->id, entered, refresh->at, refresh->log.reason_edit);
+		log_change(refresh, facts->customer, segment->id, entered, refresh->at, MEMBERSHIP_EDIT);
 		return;
 	}
 	at = segment->evaluated_at;
 	evaluation_set_instant(ev, at, false, 0);
 	if (at >= refresh->at || evaluation_truth(ev, segment->root, &until) != was)
 	{
-		log_change(refresh, facts->customer, segment->id, entered, refresh->at, refresh->log.reason_fact);
+		log_change(refresh, facts->customer, segment->id, entered, refresh->at, MEMBERSHIP_FACT);
 		return;
 	}
 	while (until <= refresh->at)
@@ -207,7 +113,7 @@ log_dynamic_change(Refresh *refresh, const Facts *facts, const Segment *segment,
 		if (truth != was)
 		{
 			log_change(refresh, facts->customer, segment->id, truth, at,
-					   happened_at(refresh, facts, at) ? refresh->log.reason_fact : refresh->log.reason_time);
+					   happened_at(refresh, facts, at) ? MEMBERSHIP_FACT : MEMBERSHIP_TIME);
 			was = truth;
 		}
 	}
@@ -234,7 +140,7 @@ log_difference(Refresh *refresh, const Facts *facts, bool present, const int32 *
 		}
 		segment = segment_by_id(refresh->catalog, id);
 		if (!present && segment != NULL)
-			log_change(refresh, facts->customer, id, false, refresh->at, refresh->log.reason_gone);
+			log_change(refresh, facts->customer, id, false, refresh->at, MEMBERSHIP_GONE);
 		else if (segment != NULL)
 			log_dynamic_change(refresh, facts, segment, entered);
 		if (entered)
@@ -318,50 +224,13 @@ refresh_slice(void *context, const PopulationSlice *slice)
 	for (int i = 0; i < nchanged; i++)
 	{
 		const Facts *facts = &slice->facts[changed[i]];
-		Datum		values[2];
-
 		CHECK_FOR_INTERRUPTS();
 		evaluation_set_facts(ev, facts);
 		log_difference(refresh, facts, slice->present[changed[i]], now[i], nnow[i]);
-		values[0] = Int64GetDatum(facts->customer);
-		if (nnow[i] == 0)
-			run_plan(refresh->delete_plan, values, SPI_OK_DELETE);
-		else
-		{
-			values[1] = segments_array(now[i], nnow[i]);
-			/* whoever had a row, be it an empty one, has facts->segments set */
-			if (facts->segments == NULL)
-				run_plan(refresh->insert_plan, values, SPI_OK_INSERT);
-			else
-				run_plan(refresh->update_plan, values, SPI_OK_UPDATE);
-		}
+		/* whoever had a row, be it an empty one, has facts->segments set */
+		membership_put(refresh->writer, facts->customer, facts->segments != NULL, now[i], nnow[i]);
 	}
-	flush_log(refresh);
-	/* what the log's arrays grew to belongs to the slice */
-	refresh->log.room = 0;
-	refresh->log.customers = refresh->log.segments = refresh->log.entered = refresh->log.at = refresh->log.reasons = NULL;
 	tell_progress(refresh, slice->count);
-}
-
-static void
-prepare_plans(Refresh *refresh)
-{
-	Oid			membership[] = {INT8OID, INT4ARRAYOID};
-	Oid			change[] = {INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID};
-
-	refresh->insert_plan = prepare("INSERT INTO crm.membership (customer_id, segments) VALUES ($1, $2)", 2, membership);
-	refresh->update_plan = prepare("UPDATE crm.membership SET segments = $2 WHERE customer_id = $1", 2, membership);
-	refresh->delete_plan = prepare("DELETE FROM crm.membership WHERE customer_id = $1", 1, membership);
-	refresh->log_plan =
-		prepare("INSERT INTO crm.segment_change (customer_id, segment_id, entered, at, reason, seen_at) "
-				"SELECT customer_id, segment_id, entered, at, reason, $6 "
-				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-				"pg_catalog.unnest($5)) AS u (customer_id, segment_id, entered, at, reason)",
-				6, change);
-	refresh->log.reason_edit = CStringGetTextDatum("edit");
-	refresh->log.reason_fact = CStringGetTextDatum("fact");
-	refresh->log.reason_time = CStringGetTextDatum("time");
-	refresh->log.reason_gone = CStringGetTextDatum("gone");
 }
 
 static void
@@ -455,15 +324,16 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	refresh.evaluation = evaluation_create(program, calendar_zone(clock_timezone()));
 	refresh.nkinds = program->nkinds;
 	refresh.told = GetCurrentTimestamp();
-	prepare_plans(&refresh);
+	refresh.writer = membership_writer_create();
 	feeds = feed_load();
 	population_scan(program, true, refresh_slice, &refresh, &population);
+	membership_flush(refresh.writer);
 	PopActiveSnapshot();
 
 	values[0] = TimestampTzGetDatum(refresh.at);
-	run_plan(prepare("UPDATE crm.segment SET evaluated_at = $1 WHERE predicate IS NOT NULL", 1, types), values,
-			 SPI_OK_UPDATE);
-	SPI_finish();
+	if (SPI_execute_with_args("UPDATE crm.segment SET evaluated_at = $1 WHERE predicate IS NOT NULL", 1, types, values,
+							  NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not store the instant of a refresh");
 	foreach(cell, feeds)
 	{
 		const Feed *feed = lfirst(cell);
@@ -472,6 +342,7 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 		feed_mark(feed->kind, population.duplicates > 0 && strcmp(feed->kind, FEED_CUSTOMER) == 0 ?
 				  "customers have more than one row" : NULL);
 	}
+	SPI_finish();
 	report(&population);
 
 	MemoryContextSwitchTo(context);

@@ -104,7 +104,7 @@ SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f
 	'which they really do');
 SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_crm_sender', 'regress_crm_marketer']) AS r
 				   CROSS JOIN LATERAL pg_temp.writable(r) AS w
-				  WHERE r <> 'regress_crm_marketer' OR w NOT IN ('crm.segment', 'crm.membership', 'crm.segment_change')$$,
+				  WHERE r <> 'regress_crm_marketer' OR w NOT IN ('crm.segment', 'crm.membership', 'crm.membership_change')$$,
 	'no level writes to tables itself, but for the segments');
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f

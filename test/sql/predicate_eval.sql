@@ -96,6 +96,23 @@ SELECT public.ask('{"attributes": {"n": 5, "zero": 0, "huge": 1e131071}}', '3 / 
 	'n / zero = 0', 'n / zero is known', 'not n / zero > 1', 'zero / zero is known', 'huge * huge is known', 'huge * huge > 0', 'huge - huge = 0', 'huge + huge is known', 'huge > n', '-huge < n', '-0 = 0');
 SELECT public.ask(profile_agg('customer', NULL, c), 'nan is known', 'nan = nan', 'nan <> 1', 'inf > 5', 'inf is known', 'x = 5') FROM (SELECT 'NaN'::numeric AS nan, 'Infinity'::numeric AS inf, 5 AS x) c;
 
+-- sums of several windows share running sums; each is as if asked alone
+SELECT x.text, x.value, x.value IS NOT DISTINCT FROM a.value AS same
+FROM (SELECT n, format('{"events": [%s]}', string_agg(format('{"kind": "o", "at": "2026-03-%s", "v": %s}', lpad(d::text, 2, '0') || 'T09:00:00Z', v), ',' ORDER BY d))::profile AS p
+	FROM (VALUES (1, '{1.10,2.25,-3.00,1000000.99}'::numeric[]), (2, '{1.1,2.25,-3,0.001}'), (3, '{9223372036854775807,1,9223372036854775807,5}'), (4, '{0.00,0.00,0.00,0.00}')) s (n, vs), unnest(vs) WITH ORDINALITY u (v, d0), LATERAL (SELECT d0 + 9) t (d) GROUP BY n) s,
+	explain(p, 'sum(o.v in last 3 days) > 0 and sum(o.v in last 5 days) > 0 and avg(o.v in last 5 days) > 0 and avg(o.v before 3 days ago) > 0 and sum(o.v in last 1 hour) = 0 and avg(o.v in last 1 hour) is known', '2026-03-15Z') x,
+	explain(p, (x.text || ' is known')::predicate, '2026-03-15Z') a
+WHERE x.depth = 2 AND a.depth = 1 ORDER BY n, x.text COLLATE "C";
+-- values of other types
+SELECT public.ask('{"events": [{"kind": "o", "at": "2026-01-01T00:00:00Z", "d": "2026-02-01", "t": "2026-02-01T10:00:00Z", "b": true, "m": "2026-02-01"}, {"kind": "o", "at": "2026-01-02T00:00:00Z", "d": "2026-01-01", "t": "2026-03-01T00:00:00Z", "b": false, "m": "2026-02-01T00:00:00Z"}, {"kind": "o", "at": "2026-01-03T00:00:00Z", "b": false, "a": [1]}]}',
+	'max(o.d) = ''2026-02-01''', 'min(o.d) = ''2026-01-01''', 'max(o.t) = ''2026-03-01T00:00:00Z''', 'min(o.t) before 1 month ago', 'mode(o.b) = false', 'most(o.b) = 2', 'distinct(o.b) = 2', 'distinct(o.d) = 2', 'sum(o.d) = 0', 'avg(o.b) is known', 'max(o.b) is known', 'max(o.a) is known', 'last(o.a) contains 1', 'first(o.t) > last(o.d)', 'distinct(o.m) = 1',
+	'max(o.d) today', 'max(o.d) in last 2 months', 'count(o[d = m]) = 1', 'has o[d in (''2026-02-01'')]', 'has o[t in (''2026-02-01T13:00:00+03'')]', 'count(o[t >= ''2026-02-01'']) = 2', 'count(o[t <= ''2026-02-01 10:00'']) = 1', 'count(o[b = true]) = 1', 'count(o[not b = true]) = 2');
+-- in brackets: arithmetic, windows, anniversaries
+SELECT public.ask('{"attributes": {"k": 2}, "events": [{"kind": "o", "at": "2026-03-13T00:00:00Z", "v": 1, "w": 2.5, "born": "2000-03-15"}, {"kind": "o", "at": "2026-03-14T12:00:00Z", "v": 4, "born": "2001-03-16", "kids": ["2010-05-05", "2012-03-15"]}]}',
+	'count(o[v * 2 >= 8]) = 1', 'count(o[v + w = 3.5]) = 1', 'count(o[-v < -2]) = 1', 'count(o[v <= 1]) = 1', 'count(o[v <> 1]) = 1', 'count(o[w <> 1]) = 2', 'count(o[v / 0 is known]) = 0', 'count(o[v * customer.k = 8]) = 1', 'count(o[true]) = 2', 'count(o[false]) = 0', 'count(o[v between 1 and 4]) = 2',
+	'count(o[at in last 1 day]) = 1', 'count(o[at + 2 days in last 1 hour]) = 0', 'count(o[at - 1 day before 2 days ago]) = 1', 'count(o[at + 1 day < ''2026-03-15'']) = 1', 'count(o[anniversary(born) today]) = 1', 'count(o[anniversary(born) - 1 day today]) = 1', 'count(o[anniversary(kids) today]) = 1', 'count(o[anniversary(born + 1 day) today]) = 1',
+	'count(o[anniversary(born - 1 day) + 1 day tomorrow]) = 1', 'count(o[v in (1, 5)]) = 1', 'count(o[v not in (1, 5)]) = 1', 'count(o[date = ''2026-03-14'']) = 1');
+
 -- Text goes by bytes; patterns
 SELECT public.ask('{"attributes": {"city": "Moscow", "empty": "", "pct": "100%", "under": "a_b", "back": "a\\b", "ru": "Москва", "z": "Z"}}', 'city = ''Moscow''', 'city = ''moscow''', 'city < ''a''', 'ru > ''z''', 'z < ''a''', 'empty = ''''', 'empty < ''a''',
 	'city like ''Mos%''', 'city like ''mos%''', 'city ilike ''mos%''', 'city like ''M_scow''', 'city like ''M__cow''', 'city like ''Mos''', 'city like ''%''', 'empty like ''''', 'empty like ''%''', 'empty like ''_''', 'pct like ''100\%''', 'city like ''100\%''', 'pct like ''1%\%''',
@@ -123,13 +140,13 @@ SELECT public.spans(format('{"events": [{"kind": "o", "at": "%s"}]}', at)::profi
 FROM unnest('{2026-01-30T12:00:00Z,2026-01-31T00:00:00Z,2026-01-31T12:00:00Z,2024-01-31T12:00:00Z}'::text[]) at;
 SELECT public.spans('{"events": [{"kind": "o", "at": "2026-01-30T12:00:00Z"}, {"kind": "o", "at": "2026-01-31T00:00:00Z"}]}', 'UTC', 'count(o in last 1 month) = 2', 'count(o in last 1 month) = 1', 'last(o) in last 1 month', 'last(o.day in last 1 month) = 30', 'last(o.day in last 1 month) = 31');
 SELECT public.spans('{"events": [{"kind": "o", "at": "2024-02-29T12:00:00Z"}]}', 'UTC', 'has o in last 1 year', 'has o in last 4 years', 'has o before 12 months ago', 'has o in next 1 year', 'has o previous year');
--- an event for which the bounds meet is in no such window: 30 January plus a month is 28 February, and so is plus 29 days
+-- an event for which the bounds cross is in no such window: 31 January plus a month is 28 February, plus 29 days 1 March
 SELECT public.spans('{"events": [{"kind": "o", "at": "2026-01-31T00:00:00Z"}]}', 'UTC', 'has o between 29 days and 1 month ago', 'has o between 27 days and 1 month ago');
 
 -- DST: in Berlin 29 March has 23 hours and 25 October has 25; days and hours differ
 SELECT public.spans(format('{"events": [{"kind": "o", "at": "%s"}]}', at)::profile, 'Europe/Berlin', 'has o in last 1 day', 'has o in last 24 hours', 'has o today', 'has o this hour', 'has o yesterday')
 FROM unnest('{2026-03-28T01:30:00Z,2026-03-29T00:30:00Z,2026-03-29T01:30:00Z,2026-10-24T00:30:00Z,2026-10-25T00:30:00Z,2026-10-25T01:30:00Z}'::text[]) at;
--- the local day begins at its first instant: in Havana midnight of 8 March 2026 does not exist; Apia had no 30 December 2011
+-- the local day begins at its first instant: in Havana midnight of 8 March 2026 does not exist. Apia had no 30 December 2011
 SELECT public.spans('{"attributes": {"d": "2026-03-08"}}', 'America/Havana', 'd today', 'd tomorrow', 'd since ''2026-03-08''', 'd in next 1 day');
 SELECT matches('{"attributes": {"d": "2011-12-30"}}', 'd today', at, NULL, 'Pacific/Apia'), periods('{"attributes": {"d": "2011-12-30"}}', 'd today', '2011-12-01Z', '2012-02-01Z', NULL, 'Pacific/Apia'),
 	periods('{"attributes": {"d": "2011-12-29"}}', 'd yesterday', '2011-12-01Z', '2012-02-01Z', NULL, 'Pacific/Apia') FROM (VALUES (timestamptz '2011-12-30 12:00Z')) v (at);
@@ -172,6 +189,7 @@ SELECT '{}'::profile @@ 'x since entry';
 SELECT next_change('{}', 'has o since entry');
 SELECT periods('{}', 'has o since entry', '2026-01-01Z', '2026-02-01Z');
 SELECT * FROM occurrences('{}', 'has o since entry', '2026-01-01Z', '2026-02-01Z');
+SELECT * FROM occurrences('{}', 'no o since entry', '2026-01-01Z', '2026-02-01Z');
 SELECT * FROM explain('{}'::profile, 'has o since entry');
 SELECT matches('{}', 'false and has o since entry');
 SELECT matches('{}', 'in segment ''vip''');
@@ -208,6 +226,11 @@ SELECT next_change(p, q::predicate, '2026-03-15 09:00Z', NULL, 'Europe/Moscow'),
 	unnest(ARRAY['true', 'n = 5', 'has o', 'no o', 'has o in last 3 days', 'count(o) >= 2', 'count(o) >= 3', 'count(o in last 1 day) = 1', 'sum(o.v in last 3 days) = 3', 'has o today', 'anniversary(b) today', 'has o in last 3 days and n = 5', 'has o in last 3 days and n = 4', 'has o in last 3 days or has o before 3 days ago',
 	'o in last 1 day', 'last(o) in last 1 month', '''2035-01-01'' today', '''2037-01-01'' today', 'has o in last 20 years']) q;
 
+-- after 1,000 steps the instant reached, at which to ask again
+SELECT next_change(p, 'count(o in last 1 second) < 5', '2026-01-01Z'), next_change(p, 'count(o in last 1 second) < 5', next_change(p, 'count(o in last 1 second) < 5', '2026-01-01Z'))
+FROM (SELECT profile_agg('o', '2026-01-01Z'::timestamptz + n * interval '1 minute', NULL::jsonb) AS p FROM generate_series(1, 900) n) s;
+SELECT (SELECT count(*) FROM unnest(periods('{"attributes": {"b": "1990-01-03"}}', 'anniversary(b) today', '2000-01-01Z', '2030-01-01Z')));
+
 -- occurrences: each event of the first "has" of the top-level conjunction that is met with the rest
 SELECT o.*, q FROM (VALUES ('{"attributes": {"city": "Moscow"}, "events": [{"kind": "cart", "at": "2026-03-01T10:00:00Z", "item": "a", "n": 1.50}, {"kind": "cart", "at": "2026-03-05T10:00:00Z", "item": "b", "due": "2026-04-01", "x": null}, {"kind": "order", "at": "2026-03-05T10:30:00Z"}, {"kind": "cart", "at": "2026-04-05T10:00:00Z"}]}'::profile)) v (p),
 	unnest(ARRAY['has cart[not followed by order within 1 hour] in last 1 day', 'has cart in last 2 days and city = ''Moscow''', 'has cart in last 2 days and city = ''Tver''', 'city = ''Moscow'' and has order in last 1 day and has cart in last 1 day', 'has cart[item = ''b'']', 'has cart and no order', 'has cart in last 3 days or has order',
@@ -224,6 +247,11 @@ SELECT repeat('  ', x.depth) || x.text AS tree, x.value, x.truth, x.until, x.eve
 	unnest(ARRAY['city = ''Moscow'' and has order in last 3 days and not (n > 5 or tags contains ''b'')', 'sum(order.amount in last 1 month) / count(order) > 70 or missing = 1', 'has cart[not followed by order within 1 hour]', 'last(order.status) <> ''paid'' and first(order) before 1 week ago', 'anniversary(b) in next 7 days', 'b + 1 week in last 3 days',
 	'no view in last 3 days and n between 1 and n + 1', 'max(order.amount) in (50, 100.1) and last(order) > b and b is known', 'true', 'has order[amount > 60 and status = ''paid'']', 'x is not known and y like ''a%''', 'bucket(''t'') < 100 and first(order.other) is known', 'mode(order.status) = ''new'' and most(order.status) = 1 and distinct(order.status) = 2']) WITH ORDINALITY q (q, n),
 	explain(p, q::predicate, '2026-03-15 09:00Z', NULL, 'UTC') WITH ORDINALITY x (depth, text, value, truth, until, events, i) ORDER BY n, i;
+-- instants are shown in the zone of the question, whatever the session's
+SET TimeZone = 'America/New_York';
+SELECT zone, value FROM unnest('{UTC,Europe/Moscow,Asia/Kathmandu}'::text[]) zone, explain('{"attributes": {"x": "2026-03-15T22:00:00.5Z"}}'::profile, 'x is known', now(), NULL, zone) WHERE value IS NOT NULL;
+SELECT value FROM explain('{"attributes": {"x": {"instant": "infinity"}, "d": {"date": "-infinity"}, "y": "2026-03-15"}}'::profile, 'x is known and d is known and y is known') WHERE value IS NOT NULL;
+SET TimeZone = 'UTC';
 -- never more than the latest ten events
 SELECT jsonb_array_length(events), events -> 0 ->> 'at', events -> 9 ->> 'at' FROM explain((SELECT profile_agg('o', '2026-01-01Z'::timestamptz + n * interval '1 day', '{}'::jsonb) FROM generate_series(1, 30) n), 'count(o) > 5') WHERE depth = 1;
 -- explain() and matches() agree, in any zone

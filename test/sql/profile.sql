@@ -14,6 +14,7 @@ DECLARE
 	message text;
 	detail text;
 	hint text;
+	differs boolean;
 BEGIN
 	FOREACH source IN ARRAY sources LOOP
 		RETURN NEXT CASE WHEN length(source) > 150 THEN left(source, 150) || ' ...' ELSE source END;
@@ -26,6 +27,14 @@ BEGIN
 			RETURN NEXT '  -> ' || CASE WHEN printed = source THEN 'same' ELSE left(printed, 500) END;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+			-- where the server can ask for it softly, the same is said
+			IF current_setting('server_version_num')::int >= 160000 THEN
+				EXECUTE 'SELECT ($2, $3, $4, $5) IS DISTINCT FROM (e.message, coalesce(e.detail, ''''), coalesce(e.hint, ''''), e.sql_error_code)
+					FROM pg_input_error_info($1, ''crm.profile'') e' INTO differs USING source, message, detail, hint, SQLSTATE;
+				IF differs THEN
+					RETURN NEXT 'ANOTHER ERROR, SOFTLY, THAN FOR:';
+				END IF;
+			END IF;
 			RETURN NEXT '  ' || SQLSTATE || ' ' || message;
 			RETURN NEXT '  ' || detail;
 			IF hint <> '' THEN
@@ -113,6 +122,22 @@ FROM unnest('{hour,weekday,day,week,month,year,date,week_of,month_of,Hour,kinds}
 -- limits
 SELECT public.show(format('{"attributes": {"%s": 1}}', repeat('n', 300)), format('{"events": [{"kind": "%s", "at": "2026-01-05T07:00:00Z"}]}', repeat('k', 300)),
 	format('{"events": [{"kind": "order", "at": "2026-01-05T07:00:00Z", "%s": 1}]}', repeat('ж', 300)));
+CREATE FUNCTION public.refused(source text) RETURNS text
+	LANGUAGE plpgsql AS $function$
+DECLARE
+	detail text;
+BEGIN
+	RETURN length((source::crm.profile)::text);
+EXCEPTION WHEN program_limit_exceeded THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN SQLERRM || ': ' || detail;
+END
+$function$;
+SELECT public.refused(format('{"attributes": {%s}}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 65536) n;
+SELECT public.refused(format('{"attributes": {"x": [%s]}}', string_agg('1', ','))) FROM generate_series(1, 65536) n;
+SELECT public.refused(format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 1601) n;
+SELECT public.refused(format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 1600) n;
+DROP FUNCTION public.refused;
 DO $$
 BEGIN
 	PERFORM repeat('[', 100000)::crm.profile;

@@ -55,6 +55,17 @@ SELECT public.try(format($$profile_agg('e', %s, p) FROM (SELECT %s AS at, 1 AS x
 	('timestamptz ''2026-01-05 10:00Z''', 'NULL::timestamptz'), ('timestamp ''2026-01-05 10:00''', 'timestamp ''2026-01-05 10:00'''), ('date ''2026-01-05''', 'date ''2026-01-05'''),
 	('date ''2026-01-05''', 'date ''2026-01-07'''), ('timestamptz ''2026-01-05 10:00Z''', '''noon''::text'), ('timestamptz ''2026-01-05 10:00Z''', 'timestamptz ''infinity''')) v (at, again);
 
+SELECT public.try(format($$profile_agg('e', %s, p) FROM (SELECT %s AS at, 1 AS x) p$$, at, again)) FROM (VALUES ('timestamptz ''2026-01-04 21:00Z''', 'date ''2026-01-05'''), ('timestamptz ''2026-01-04 21:00Z''', 'timestamp ''2026-01-05 00:00'''),
+	('timestamptz ''2026-01-04 21:00Z''', 'timestamp ''2026-01-06 00:00'''), ('timestamptz ''2026-01-04 21:00Z''', 'date ''infinity''')) v (at, again);
+SELECT public.try($$profile_agg('customer', NULL, p) FROM (SELECT timestamp '2026-01-05 00:00' AS at) p$$);
+
+-- A dropped column; rows of two shapes at one call site; a column that is wider than a line
+ALTER TABLE shop_order ADD COLUMN gone text DEFAULT 'x', ADD COLUMN late text DEFAULT 'y';
+ALTER TABLE shop_order DROP COLUMN gone;
+SELECT profile_agg('order', at, o) FROM shop_order o WHERE customer_id = 2;
+ALTER TABLE shop_order DROP COLUMN late;
+SELECT profile_agg('e', '2026-01-05Z'::timestamptz + n * interval '1 day', CASE WHEN n % 2 = 1 THEN x ELSE y END) FROM (SELECT 1 AS a) x, (SELECT 'two' AS b, 3 AS c) y, generate_series(1, 4) n;
+
 -- The customer
 SELECT customer_of(profile_agg('e', '2026-01-05Z', p)) FROM (VALUES (NULL::bigint), (7), (7), (NULL)) p (customer_id);
 SELECT public.try($$profile_agg('e', '2026-01-05Z', p) FROM (VALUES (7), (8)) p (customer_id)$$);
@@ -74,7 +85,7 @@ SELECT e, public.try(e) FROM unnest(ARRAY[
 	$$profile_agg('e', '2026-01-05Z', p) FROM (SELECT 1.5::float8 AS x) p$$, $$profile_agg('e', '2026-01-05Z', p) FROM (SELECT now()::timestamp AS x) p$$,
 	$$profile_agg('e', '2026-01-05Z', p) FROM (SELECT '{}'::jsonb AS x) p$$, $$profile_agg('e', '2026-01-05Z', p) FROM (SELECT interval '1 day' AS x) p$$,
 	$$profile_agg('e', '2026-01-05Z', p) FROM (SELECT ARRAY[1.5::float8] AS x) p$$, $$profile_agg('e', '2026-01-05Z', p) FROM (SELECT ARRAY[[1, 2], [3, 4]] AS x) p$$,
-	$$profile_agg('e', '2026-01-05Z', p) FROM (SELECT 5 AS month) p$$, $$profile_agg('e', '2026-01-05Z', '{"month": 5}'::jsonb)$$, $$profile_agg('e', '2026-01-05Z', '{"": 5}'::jsonb)$$,
+	$$profile_agg('e', '2026-01-05Z', p) FROM (SELECT 5 AS month) p$$, $$profile_agg('e', '2026-01-05Z', '{"month": 5}'::jsonb)$$, $$profile_agg('e', '2026-01-05Z', '{"": 5}'::jsonb)$$, $$profile_agg('e', '2026-01-05Z', (SELECT jsonb_object_agg('p' || n, n) FROM generate_series(1, 1601) n))$$,
 	$$profile_agg('e', '2026-01-05Z', '{"x": {"y": 1}}'::jsonb)$$, $$profile_agg('e', '2026-01-05Z', '{"x": ["a", 1]}'::jsonb)$$, $$profile_agg('e', '2026-01-05Z', '{"at": "2026-01-06T00:00:00Z"}'::jsonb)$$,
 	$$profile_agg('customer', NULL, p) FROM (VALUES ('{"city": "a"}'::jsonb), ('{"city": "b"}')) v (p)$$,
 	$$profile_agg('customer', NULL, p) FROM (VALUES ('{"debt": 1.0}'::jsonb), ('{"debt": 1.00}')) v (p)$$]) e;
@@ -106,6 +117,16 @@ SELECT profile_state_final(state::text::profile_state) = profile_state_final(sta
 SELECT public.try($$crm.profile_state_merge(crm.profile_state_add(NULL, 'customer', NULL, '{"customer_id": 1}'::jsonb), crm.profile_state_add(NULL, 'customer', NULL, '{"customer_id": 2}'::jsonb))$$);
 SELECT public.try($$crm.profile_state_final(crm.profile_state_merge(crm.profile_state_add(NULL, 'customer', NULL, '{"x": 1}'::jsonb), crm.profile_state_add(NULL, 'customer', NULL, '{"x": 2}'::jsonb)))$$);
 SELECT public.try($$'{"events": [{}]}'::crm.profile_state$$);
+
+-- many shapes, and many attributes
+SELECT profile_state_final(profile_state_merge(a.s, b.s)) = profile_state_final(profile_state_merge(b.s, a.s)), (SELECT count(*) FROM events_of(profile_state_final(profile_state_merge(a.s, b.s)))), (SELECT count(*) FROM attributes_of(profile_state_final(b.s)))
+FROM (SELECT format('{"customer": 7, "events": [%s]}', string_agg(format('{"kind": "k%s", "at": "2026-01-05T07:00:00Z", "p%s": %s}', n % 50, n % 37, n), ','))::profile_state AS s FROM generate_series(1, 500) n) a,
+	(SELECT format('{"customer": 7, "attributes": {%s}}', string_agg(format('"a%s": %s', n, n), ','))::profile_state AS s FROM generate_series(1, 200) n) b;
+-- by way of a file, in binary
+CREATE TEMP TABLE sent (s profile_state);
+COPY (SELECT profile_state_merge('{"customer": 7, "attributes": {"city": "Tver"}}', '{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", "n": [1.50]}]}')) TO PROGRAM 'cat >regression_profile_state.tmp' (FORMAT binary);
+COPY sent FROM PROGRAM 'cat regression_profile_state.tmp && rm regression_profile_state.tmp' (FORMAT binary);
+SELECT s, profile_state_final(s) FROM sent;
 
 -- Decimals are exact: sums and averages are numeric's
 CREATE TEMP TABLE payment AS SELECT n % 7 AS customer_id, timestamptz '2026-01-01Z' + n * interval '1 minute' AS at, (n * n % 99991)::numeric / 1000 + (n % 13)::numeric * 0.0000000000001 AS amount FROM generate_series(1, 3000) n;

@@ -96,7 +96,7 @@ SELECT * FROM crm.refresh_segments();
 --
 -- Time passes, and things happen
 --
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 -- Nothing of interest: Clara's order of 20 December gets a month old, but she has a later one.
 SELECT * FROM crm.refresh_segments('2026-01-21 00:00:00Z');
 SELECT customer_id, s.name, entered, at, reason
@@ -105,7 +105,7 @@ SELECT customer_id, s.name, entered, at, reason
 SELECT * FROM crm.refresh_segments('2026-03-01 00:00:00Z');
 SELECT customer_id, s.name, entered, at, reason
   FROM crm.segment_change AS c JOIN crm.segment AS s USING (segment_id) WHERE at > '2026-01-21' ORDER BY at, customer_id, segment_id;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 -- Facts: a first order, a move, an order that is withdrawn. What is not committed yet, matches_segment sees.
 -- An order is logged with its own instant; of the others nobody knows more than when they were noticed.
 BEGIN;
@@ -118,7 +118,7 @@ DELETE FROM orders WHERE user_id = 4;
 SELECT * FROM crm.refresh_segments('2026-03-01 09:00:00Z');
 SELECT customer_id, s.name, entered, at, reason
   FROM crm.segment_change AS c JOIN crm.segment AS s USING (segment_id) ORDER BY segment_id, customer_id;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 -- Gone: the customer is no longer in the feed.
 DELETE FROM orders WHERE user_id = 3;
 DELETE FROM users WHERE id = 3;
@@ -128,18 +128,18 @@ SELECT customer_id, s.name, entered, at, reason
 SELECT * FROM crm.membership ORDER BY customer_id;
 INSERT INTO users VALUES (3, 'Clara', 'Oslo', '1984-02-29', true, '{}');
 SELECT * FROM crm.refresh_segments('2026-03-01 09:00:00Z');
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 -- A day that is entered and left at local midnight.
 SELECT crm.create_segment('birthday', 'anniversary(birthday) today');
 SELECT * FROM crm.refresh_segments('2026-12-30 20:59:59Z');
 SELECT customer_id, s.name, entered, at, reason
   FROM crm.segment_change AS c JOIN crm.segment AS s USING (segment_id) ORDER BY at, segment_id, customer_id;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 SELECT * FROM crm.refresh_segments('2026-12-31 00:00:00Z');
 SELECT * FROM crm.refresh_segments('2027-01-01 00:00:00Z');
 SELECT customer_id, s.name, entered, at, reason
   FROM crm.segment_change AS c JOIN crm.segment AS s USING (segment_id) ORDER BY at, segment_id, customer_id;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 
 --
 -- An edit shows its difference first.
@@ -154,7 +154,7 @@ SELECT name, definition, size, version, evaluated_at FROM crm.segments WHERE nam
 SELECT * FROM crm.alter_segment('buyers', 'SUM(order.amount)>100.0', '2027-01-01 00:00:00Z');
 SELECT version FROM crm.segments WHERE name = 'buyers';
 -- Segments that name an edited one follow at the next refresh.
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 SELECT * FROM crm.alter_segment('recent', 'true', '2027-01-01 00:00:00Z');
 SELECT * FROM crm.refresh_segments('2027-01-01 00:00:00Z');
 SELECT customer_id, s.name, entered, at, reason

@@ -42,7 +42,7 @@ SELECT * FROM crm.segment_size('everybody', '2026-01-01', '2026-01-02', '1 day')
 SELECT * FROM crm.alter_segment('everybody', 'not false');
 SELECT customer_id, entered, reason FROM crm.segment_change ORDER BY change_id;
 SELECT crm.drop_segment('invited'), crm.drop_segment('everybody');
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 
 --
 -- Tables without rows; then a customer without events, events that lie ahead, of strangers, before all time
@@ -123,7 +123,7 @@ SELECT crm.drop_event('order');
 SELECT * FROM crm.refresh_segments('2026-01-26 00:00:00Z');
 SELECT segment FROM crm.segment_member WHERE customer_id = 1 ORDER BY segment COLLATE "C";
 SELECT crm.drop_segment(name) FROM (SELECT name FROM crm.segment ORDER BY segment_id) AS s;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 TRUNCATE users, orders;
 
 --
@@ -152,7 +152,7 @@ SELECT crm.drop_segment('1'), crm.drop_segment('Покупатели'), crm.drop
 SELECT crm.drop_event('In-Store "Order"');
 DROP VIEW crm_feed.customer;
 DELETE FROM crm.source;
-TRUNCATE crm.segment_change;
+TRUNCATE crm.membership_change;
 
 --
 -- The same shop by integers, by uuids and by texts: the same segments

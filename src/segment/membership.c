@@ -1,0 +1,358 @@
+/*
+ * membership.c
+ *		Writing who is in which segments, and the log of who came and went.
+ *
+ * A batch goes to the server as arrays, one element a row. What is itself an array in each row (segments) travels as one
+ * long array, of which each row takes its slice.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "segment/membership.h"
+
+/* So many segments or changes, and the batch is written. */
+#define BATCH 100000
+
+static const char *const reason_names[] = {"edit", "time", "fact", "gone"};
+
+/* Fixed-size elements that become an SQL array. */
+typedef struct Vector
+{
+	Oid			type;
+	int			width;
+	int			count;
+	int			room;			/* in elements */
+	char	   *array;			/* ArrayType, of which the header is filled in at the end */
+} Vector;
+
+/* New rows of crm.membership, or changed ones. */
+typedef struct Rows
+{
+	Vector		customers;
+	Vector		offsets;
+	Vector		counts;
+	Vector		segments;
+} Rows;
+
+typedef struct Change
+{
+	int			customer;		/* how many customers came before */
+	TimestampTz at;
+	int32		segment;
+	uint8		reason;
+	bool		entered;
+} Change;
+
+struct MembershipWriter
+{
+	MemoryContext context;
+	Rows		inserts;
+	Rows		updates;
+	Vector		deletes;
+
+	int			nchanges;
+	int			changes_room;
+	bool		sorted;
+	Change	   *changes;
+	Vector		customers;		/* of the changes */
+
+	SPIPlanPtr	insert_plan;
+	SPIPlanPtr	update_plan;
+	SPIPlanPtr	delete_plan;
+	SPIPlanPtr	log_plan;
+};
+
+static void
+vector_init(Vector *vector, Oid type, int width)
+{
+	vector->type = type;
+	vector->width = width;
+	vector->count = 0;
+	vector->room = 1024;
+	vector->array = palloc(ARR_OVERHEAD_NONULLS(1) + (Size) vector->room * width);
+}
+
+/* Room for more elements, which are uninitialised. */
+static void *
+vector_extend(Vector *vector, int count)
+{
+	char	   *place;
+
+	if (vector->room - vector->count < count)
+	{
+		while (vector->room - vector->count < count)
+			vector->room *= 2;
+		/* a batch is some thousand customers with their segments: nowhere near the limit of an allocation */
+		vector->array = repalloc(vector->array, ARR_OVERHEAD_NONULLS(1) + (Size) vector->room * vector->width);
+	}
+	place = vector->array + ARR_OVERHEAD_NONULLS(1) + (Size) vector->count * vector->width;
+	vector->count += count;
+	return place;
+}
+
+static void
+vector_int32(Vector *vector, int32 value)
+{
+	*(int32 *) vector_extend(vector, 1) = value;
+}
+
+static void
+vector_int64(Vector *vector, int64 value)
+{
+	*(int64 *) vector_extend(vector, 1) = value;
+}
+
+static Datum
+vector_datum(Vector *vector)
+{
+	ArrayType  *array = (ArrayType *) vector->array;
+
+	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + (Size) vector->count * vector->width);
+	array->ndim = 1;
+	array->dataoffset = 0;
+	array->elemtype = vector->type;
+	ARR_DIMS(array)[0] = vector->count;
+	ARR_LBOUND(array)[0] = 1;
+	return PointerGetDatum(array);
+}
+
+static void
+rows_init(Rows *rows)
+{
+	vector_init(&rows->customers, INT8OID, sizeof(int64));
+	vector_init(&rows->offsets, INT4OID, sizeof(int32));
+	vector_init(&rows->counts, INT4OID, sizeof(int32));
+	vector_init(&rows->segments, INT4OID, sizeof(int32));
+}
+
+static SPIPlanPtr
+prepare(const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static void
+run(SPIPlanPtr plan, Datum *values, int expected)
+{
+	int			rc = SPI_execute_plan(plan, values, NULL, false, 0);
+
+	if (rc != expected)
+		elog(ERROR, "could not store memberships: %s", SPI_result_code_string(rc));
+}
+
+MembershipWriter *
+membership_writer_create(void)
+{
+	Oid			rows[] = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID};
+	Oid			log[] = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+	INT4ARRAYOID};
+	MembershipWriter *writer = palloc0(sizeof(MembershipWriter));
+
+	writer->context = CurrentMemoryContext;
+	rows_init(&writer->inserts);
+	rows_init(&writer->updates);
+	vector_init(&writer->deletes, INT8OID, sizeof(int64));
+	vector_init(&writer->customers, INT8OID, sizeof(int64));
+	writer->sorted = true;
+
+	writer->insert_plan =
+		prepare("INSERT INTO crm.membership (customer_id, segments) "
+				"SELECT u.c, ($4)[u.o + 1 : u.o + u.n] "
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (c, o, n)",
+				4, rows);
+	writer->update_plan =
+		prepare("UPDATE crm.membership AS m SET segments = ($4)[u.o + 1 : u.o + u.n] "
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (c, o, n) "
+				"WHERE m.customer_id OPERATOR(pg_catalog.=) u.c",
+				4, rows);
+	writer->delete_plan =
+		prepare("DELETE FROM crm.membership WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", 1, rows);
+	writer->log_plan =
+		prepare("INSERT INTO crm.membership_change (customer_id, at, reason, entered, exited) "
+				"SELECT u.c, u.at, u.reason, ($4)[u.o + 1 : u.o + u.n], ($4)[u.o + u.n + 1 : u.o + u.n + u.x] "
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+				"pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS u (c, at, reason, o, n, x)",
+				7, log);
+	return writer;
+}
+
+void
+membership_put(MembershipWriter *writer, int64 customer, bool stored, const int32 *segments, int count)
+{
+	Rows	   *rows = stored ? &writer->updates : &writer->inserts;
+
+	if (count > 0)
+	{
+		vector_int64(&rows->customers, customer);
+		vector_int32(&rows->offsets, rows->segments.count);
+		vector_int32(&rows->counts, count);
+		memcpy(vector_extend(&rows->segments, count), segments, sizeof(int32) * (Size) count);
+	}
+	else if (stored)
+		vector_int64(&writer->deletes, customer);
+
+	if (rows->segments.count >= BATCH || writer->deletes.count >= BATCH || writer->nchanges >= BATCH)
+		membership_flush(writer);
+}
+
+static int
+change_compare(const void *a, const void *b)
+{
+	const Change *x = a;
+	const Change *y = b;
+
+	if (x->customer != y->customer)
+		return x->customer < y->customer ? -1 : 1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	if (x->reason != y->reason)
+		return x->reason < y->reason ? -1 : 1;
+	return x->segment < y->segment ? -1 : x->segment > y->segment;
+}
+
+void
+membership_log(MembershipWriter *writer, int64 customer, int32 segment, bool entered, TimestampTz at,
+			   MembershipReason reason)
+{
+	Vector	   *customers = &writer->customers;
+	Change	   *change;
+
+	if (customers->count == 0 ||
+		((int64 *) (customers->array + ARR_OVERHEAD_NONULLS(1)))[customers->count - 1] != customer)
+		vector_int64(customers, customer);
+	if (writer->nchanges == writer->changes_room)
+	{
+		writer->changes_room = Max(writer->changes_room * 2, 1024);
+		writer->changes = writer->changes == NULL ?
+			MemoryContextAlloc(writer->context, sizeof(Change) * (Size) writer->changes_room) :
+			repalloc_huge(writer->changes, sizeof(Change) * (Size) writer->changes_room);
+	}
+	change = &writer->changes[writer->nchanges++];
+	change->customer = customers->count - 1;
+	change->at = at;
+	change->segment = segment;
+	change->reason = (uint8) reason;
+	change->entered = entered;
+	if (writer->nchanges > 1 && change_compare(change - 1, change) > 0)
+		writer->sorted = false;
+}
+
+static void
+flush_rows(Rows *rows, SPIPlanPtr plan, int expected)
+{
+	Datum		values[4];
+
+	if (rows->customers.count == 0)
+		return;
+	values[0] = vector_datum(&rows->customers);
+	values[1] = vector_datum(&rows->offsets);
+	values[2] = vector_datum(&rows->counts);
+	values[3] = vector_datum(&rows->segments);
+	run(plan, values, expected);
+	rows->customers.count = rows->offsets.count = rows->counts.count = rows->segments.count = 0;
+}
+
+/* What changed for a customer at one instant and for one reason is one row. */
+static void
+flush_log(MembershipWriter *writer)
+{
+	MemoryContext batch;
+	MemoryContext old;
+	Vector		customers,
+				instants,
+				offsets,
+				entered,
+				exited,
+				segments;
+	Datum	   *reasons;
+	Datum		names[lengthof(reason_names)];
+	Datum		values[7];
+	const int64 *ids = (const int64 *) (writer->customers.array + ARR_OVERHEAD_NONULLS(1));
+
+	if (writer->nchanges == 0)
+		return;
+	if (!writer->sorted)
+		qsort(writer->changes, writer->nchanges, sizeof(Change), change_compare);
+
+	batch = AllocSetContextCreate(writer->context, "log of memberships", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(batch);
+	vector_init(&customers, INT8OID, sizeof(int64));
+	vector_init(&instants, TIMESTAMPTZOID, sizeof(TimestampTz));
+	vector_init(&offsets, INT4OID, sizeof(int32));
+	vector_init(&entered, INT4OID, sizeof(int32));
+	vector_init(&exited, INT4OID, sizeof(int32));
+	vector_init(&segments, INT4OID, sizeof(int32));
+	reasons = palloc_extended(sizeof(Datum) * (Size) writer->nchanges, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < (int) lengthof(reason_names); i++)
+		names[i] = CStringGetTextDatum(reason_names[i]);
+
+	for (int from = 0, to; from < writer->nchanges; from = to)
+	{
+		const Change *first = &writer->changes[from];
+
+		for (to = from + 1; to < writer->nchanges; to++)
+		{
+			const Change *next = &writer->changes[to];
+
+			if (next->customer != first->customer || next->at != first->at || next->reason != first->reason)
+				break;
+		}
+		reasons[customers.count] = names[first->reason];
+		vector_int64(&customers, ids[first->customer]);
+		vector_int64(&instants, first->at);
+		vector_int32(&offsets, segments.count);
+		for (int i = from; i < to; i++)
+		{
+			if (writer->changes[i].entered)
+				vector_int32(&segments, writer->changes[i].segment);
+		}
+		vector_int32(&entered, segments.count - ((int32 *) (offsets.array + ARR_OVERHEAD_NONULLS(1)))[offsets.count - 1]);
+		for (int i = from; i < to; i++)
+		{
+			if (!writer->changes[i].entered)
+				vector_int32(&segments, writer->changes[i].segment);
+		}
+		vector_int32(&exited, to - from -
+					 ((int32 *) (entered.array + ARR_OVERHEAD_NONULLS(1)))[entered.count - 1]);
+	}
+
+	values[0] = vector_datum(&customers);
+	values[1] = vector_datum(&instants);
+	values[2] = PointerGetDatum(construct_array(reasons, customers.count, TEXTOID, -1, false, TYPALIGN_INT));
+	values[3] = vector_datum(&segments);
+	values[4] = vector_datum(&offsets);
+	values[5] = vector_datum(&entered);
+	values[6] = vector_datum(&exited);
+	run(writer->log_plan, values, SPI_OK_INSERT);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch);
+	writer->nchanges = 0;
+	writer->customers.count = 0;
+	writer->sorted = true;
+}
+
+void
+membership_flush(MembershipWriter *writer)
+{
+	flush_rows(&writer->inserts, writer->insert_plan, SPI_OK_INSERT);
+	flush_rows(&writer->updates, writer->update_plan, SPI_OK_UPDATE);
+	if (writer->deletes.count > 0)
+	{
+		Datum		values[1];
+
+		values[0] = vector_datum(&writer->deletes);
+		run(writer->delete_plan, values, SPI_OK_DELETE);
+		writer->deletes.count = 0;
+	}
+	flush_log(writer);
+}
