@@ -45,6 +45,12 @@ extern void evaluation_set_facts(Evaluation *evaluation, const Facts *facts);
 extern void evaluation_set_instant(Evaluation *evaluation, TimestampTz at, bool has_entry, TimestampTz entry);
 
 /*
+ * For each kind of the program, the time before which no event matters to any root at the instant that is set or later:
+ * DT_NOBEGIN where all do. In CurrentMemoryContext.
+ */
+extern TimestampTz *evaluation_lookback(Evaluation *evaluation);
+
+/*
  * The truth of a root. When until is wanted: the answer surely stays the same before *until with no new fact (a lower
  * bound that is later than the instant; DT_NOEND for ever). Bulk work passes NULL, which is much cheaper.
  */

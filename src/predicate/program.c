@@ -358,7 +358,10 @@ compile_segment(Compiler *compiler, AstNode *ast, ProgramNode *node)
 				 errdetail("More than %d segments stand within each other.", MAX_SEGMENT_DEPTH)));
 	tree = compiler->resolver(&ast->literals[0], &node->segment, compiler->context);
 	if (tree == NULL)
+	{
+		compiler->program->uses_segments = true;
 		return -1;
+	}
 	compiler->segment_depth++;
 	root = compile(compiler, tree, NULL);
 	compiler->segment_depth--;

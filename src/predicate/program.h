@@ -113,6 +113,7 @@ typedef struct Program
 	ProgramSums *sums;
 
 	bool		uses_entry;		/* some window is "since entry" */
+	bool		uses_segments;	/* some node asks for a static segment */
 	HTAB	   *index;			/* canonical text, with its scope -> node, set, ... */
 } Program;
 

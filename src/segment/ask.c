@@ -95,7 +95,8 @@ crm_segment_matching(PG_FUNCTION_ARGS)
 	matching.at = PG_GETARG_TIMESTAMPTZ(1);
 	matching.room = 1024;
 	matching.customers = palloc(sizeof(int64) * matching.room);
-	population_scan(matching.question.program, true, matching_slice, &matching, &population);
+	population_scan(matching.question.evaluation, matching.question.program, matching.at, false, matching_slice, &matching,
+					&population);
 
 	qsort(matching.customers, matching.count, sizeof(int64), int64_compare);
 	for (int64 i = 0; i < matching.count; i++)
@@ -145,6 +146,7 @@ crm_segment_population_size(PG_FUNCTION_ARGS)
 	Population	population;
 	Datum	   *elements;
 	bool	   *nulls;
+	TimestampTz first = DT_NOEND;
 
 	InitMaterializedSRF(fcinfo, 0);
 	question_init(&sizes.question, PG_GETARG_PREDICATE_P(0));
@@ -159,8 +161,11 @@ crm_segment_population_size(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("an instant must not be null")));
 		sizes.at[i] = DatumGetTimestampTz(elements[i]);
+		first = Min(first, sizes.at[i]);
 	}
-	population_scan(sizes.question.program, true, sizes_slice, &sizes, &population);
+	if (sizes.count == 0)
+		return (Datum) 0;
+	population_scan(sizes.question.evaluation, sizes.question.program, first, false, sizes_slice, &sizes, &population);
 
 	for (int i = 0; i < sizes.count; i++)
 	{

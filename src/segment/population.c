@@ -67,7 +67,7 @@ take_row(void *context, int64 customer, TimestampTz at, const Value *values)
 }
 
 static void
-read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char *const *columns,
+read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char *const *columns, TimestampTz since,
 		  Population *population)
 {
 	FeedReading reading = {0};
@@ -78,7 +78,7 @@ read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char 
 	reading.nvalues = ncolumns;
 	reading.name = feed->kind;
 	reading.started = reading.told = GetCurrentTimestamp();
-	feed_read(feed, ncolumns, columns, NULL, DT_NOBEGIN, take_row, &reading, &passed_over);
+	feed_read(feed, ncolumns, columns, NULL, since, take_row, &reading, &passed_over);
 	population->passed_over += passed_over;
 	if (kind >= 0)
 		population->events += reading.rows;
@@ -90,7 +90,54 @@ typedef struct TableReceiver
 	DestReceiver pub;
 	RowStore   *store;
 	int			kind;
+	StringInfoData packed;
 } TableReceiver;
+
+/*
+ * Ids of segments, ascending, as their differences of seven bits a byte: most are one byte, and a customer may be in
+ * hundreds.
+ */
+static void
+pack_segments(StringInfo packed, const int32 *segments, int count)
+{
+	int32		before = 0;
+
+	resetStringInfo(packed);
+	enlargeStringInfo(packed, count * 5);
+	for (int i = 0; i < count; i++)
+	{
+		uint32		difference = (uint32) (segments[i] - before);
+
+		for (; difference >= 0x80; difference >>= 7)
+			packed->data[packed->len++] = (char) (difference | 0x80);
+		packed->data[packed->len++] = (char) difference;
+		before = segments[i];
+	}
+}
+
+static int32 *
+unpack_segments(Value packed, int *count)
+{
+	const unsigned char *from = (const unsigned char *) packed.u.text;
+	const unsigned char *end = from + packed.length;
+	int32	   *segments = palloc(sizeof(int32) * Max(packed.length, 1));
+	uint32		before = 0;
+
+	*count = 0;
+	while (from < end)
+	{
+		for (int shift = 0;; shift += 7)
+		{
+			uint32		byte = *from++;
+
+			before += (byte & 0x7f) << shift;
+			if (byte < 0x80)
+				break;
+		}
+		segments[(*count)++] = (int32) before;
+	}
+	return segments;
+}
 
 static void
 receiver_nothing(DestReceiver *self)
@@ -117,11 +164,11 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	if (receiver->kind == ROW_MEMBERSHIP)
 	{
 		ArrayType  *array = DatumGetArrayTypeP(slot->tts_values[1]);
-		Value		segments;
 
-		/* kept as the bytes of the int4 elements */
-		segments = value_text(ARR_DATA_PTR(array), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) * sizeof(int32));
-		row_store_append_blob(receiver->store, customer, receiver->kind, segments);
+		pack_segments(&receiver->packed, (const int32 *) ARR_DATA_PTR(array),
+					  ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
+		row_store_append_blob(receiver->store, customer, receiver->kind,
+							  value_text(receiver->packed.data, receiver->packed.len));
 		if ((Pointer) array != DatumGetPointer(slot->tts_values[1]))
 			pfree(array);
 	}
@@ -145,6 +192,7 @@ read_table(RowStore *store, const char *sql, int kind)
 	receiver.pub.mydest = DestNone;
 	receiver.store = store;
 	receiver.kind = kind;
+	initStringInfo(&receiver.packed);
 	options.read_only = true;
 	options.dest = &receiver.pub;
 
@@ -296,10 +344,7 @@ give_slice(const Program *program, RowStore *store, int stream, PopulationSink s
 		slice.facts[c].customer = row->customer;
 		if (row->kind == ROW_MEMBERSHIP)
 		{
-			Value		segments = row_blob(row);
-
-			slice.facts[c].segments = (const int32 *) segments.u.text;
-			slice.facts[c].nsegments = (int) (segments.length / sizeof(int32));
+			slice.facts[c].segments = unpack_segments(row_blob(row), &slice.facts[c].nsegments);
 			continue;
 		}
 		slice.present[c] = true;
@@ -396,8 +441,8 @@ give_slice(const Program *program, RowStore *store, int stream, PopulationSink s
 }
 
 void
-population_scan(const Program *program, bool memberships, PopulationSink sink, void *context,
-				Population *population)
+population_scan(Evaluation *evaluation, const Program *program, TimestampTz from, bool memberships,
+				PopulationSink sink, void *context, Population *population)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(outer, "population", ALLOCSET_DEFAULT_SIZES);
@@ -406,21 +451,26 @@ population_scan(const Program *program, bool memberships, PopulationSink sink, v
 	RowStore   *store;
 	List	   *feeds = feed_load();
 	Feed	   *feed;
+	TimestampTz *since;
 
 	memset(population, 0, sizeof(*population));
+	evaluation_set_instant(evaluation, from, false, 0);
+	since = evaluation_lookback(evaluation);
 	store = row_store_create((Size) maintenance_work_mem * 1024);
 
 	feed = feed_find(feeds, FEED_CUSTOMER);
 	if (feed != NULL)
-		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, population);
+		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, DT_NOBEGIN,
+				  population);
 	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", ROW_IDENTITY);
-	if (memberships)
+	if (memberships || program->uses_segments)
 		read_table(store, "SELECT customer_id, segments FROM crm.membership", ROW_MEMBERSHIP);
 	for (int k = 0; k < program->nkinds; k++)
 	{
 		feed = strcmp(program->kinds[k].name, FEED_CUSTOMER) == 0 ? NULL : feed_find(feeds, program->kinds[k].name);
 		if (feed != NULL)
-			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, population);
+			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, since[k],
+					  population);
 	}
 	population->spilled = row_store_finish(store);
 

@@ -34,10 +34,11 @@ typedef struct Population
 } Population;
 
 /*
- * Reads what the program needs under the active snapshot, with the stored memberships if these are wanted, and calls the
- * sink for each slice. The sink runs as the caller and may write tables; memory of a slice is gone after the call.
+ * Reads what the evaluation needs under the active snapshot, with the stored memberships if these are wanted (or some node
+ * asks for them), and calls the sink for each slice. Of each kind, only events are read that matter at the instant "from" or
+ * later. The sink runs as the caller and may write tables; memory of a slice is gone after the call.
  */
-extern void population_scan(const Program *program, bool memberships, PopulationSink sink, void *context,
-							Population *population);
+extern void population_scan(Evaluation *evaluation, const Program *program, TimestampTz from, bool memberships,
+							PopulationSink sink, void *context, Population *population);
 
 #endif							/* CRM_POPULATION_H */

@@ -3,10 +3,16 @@
  *		Rows of facts in streams by hash of the customer, in memory or in temporary files.
  *
  * A value is stored as it is, sixteen bytes. Short texts that repeat (cities, brands, items) are kept once, in a
- * dictionary, and pointed to; any other text, an array or a long number follows its row as bytes. When memory is used up,
- * what is there is written out, one file a stream, and from then on buffers are small.
+ * dictionary, and pointed to; any other text, an array or a long number follows its row as bytes.
+ *
+ * Rows lie in chunks of one size, cut from large slabs. When the budget does not allow another slab, all chunks are
+ * written out, one file a stream, and filled again.
  */
 #include "postgres.h"
+
+#ifndef WIN32
+#include <sys/mman.h>
+#endif
 
 #include "common/hashfn.h"
 #include "commands/tablespace.h"
@@ -15,9 +21,10 @@
 
 #include "segment/population_rows.h"
 
-#define FIRST_CHUNK 1024
-#define LAST_CHUNK (64 * 1024)
-#define SPILL_CHUNK (8 * 1024)
+/* Bytes of a chunk with its header, by the budget; and of a slab of chunks. */
+#define MIN_CHUNK 1024
+#define MAX_CHUNK (64 * 1024)
+#define MAX_SLAB (32 * 1024 * 1024)
 
 /* Texts longer than this are not worth a dictionary. */
 #define MAX_INTERNED 64
@@ -25,8 +32,11 @@
 /* A value whose bytes follow the row; otherwise its pointer is good as it is. */
 #define VALUE_FOLLOWS 0x80
 
+/* One cache line: a row goes to another stream than the one before. */
 typedef struct RowStream
 {
+	char	   *write;			/* where the next row goes in the last chunk, */
+	char	   *end;			/* which ends here */
 	RowChunk   *first;
 	RowChunk   *last;
 	BufFile    *file;
@@ -44,8 +54,12 @@ struct RowStore
 {
 	MemoryContext context;
 	Size		budget;
-	Size		used;			/* chunks and dictionary */
-	bool		spilling;
+	Size		used;			/* slabs, and chunks of a size of their own */
+	Size		chunk_size;
+	Size		slab_size;
+	char	   *slab;			/* the rest of the newest one */
+	char	   *slab_end;
+	RowChunk   *free;
 	RowStream	streams[ROW_STREAMS];
 
 	/* the dictionary: open addressing */
@@ -67,6 +81,11 @@ row_store_create(Size memory)
 
 	store->context = CurrentMemoryContext;
 	store->budget = memory;
+	/* a chunk for each stream takes an eighth of the budget at the most */
+	store->chunk_size = MIN_CHUNK;
+	while (store->chunk_size < MAX_CHUNK && store->chunk_size * 2 * ROW_STREAMS <= memory / 8)
+		store->chunk_size *= 2;
+	store->slab_size = Max(Min(memory / 16, MAX_SLAB), store->chunk_size);
 	store->mask = 1023;
 	store->texts = palloc0(sizeof(InternedText) * (store->mask + 1));
 	store->texts_context = AllocSetContextCreate(CurrentMemoryContext, "texts of facts", ALLOCSET_DEFAULT_SIZES);
@@ -127,70 +146,143 @@ intern(RowStore *store, Value v)
 	return copy;
 }
 
+/* Writes a stream's chunks to its file, to be used again. */
 static void
 write_out(RowStore *store, RowStream *stream)
 {
 	RowChunk   *chunk = stream->first;
 
+	if (stream->last != NULL)
+		stream->last->used = stream->write - stream->last->data;
 	while (chunk != NULL)
 	{
 		RowChunk   *next = chunk->next;
 
-		if (chunk->used > 0)
+		if (stream->file == NULL)
 		{
-			if (stream->file == NULL)
-			{
-				PrepareTempTablespaces();
-				stream->file = BufFileCreateTemp(false);
-			}
-			BufFileWrite(stream->file, chunk->data, chunk->used);
-			stream->spilled += chunk->used;
+			PrepareTempTablespaces();
+			stream->file = BufFileCreateTemp(false);
 		}
-		store->used -= chunk->size;
-		pfree(chunk);
+		BufFileWrite(stream->file, chunk->data, chunk->used);
+		stream->spilled += chunk->used;
+		if (chunk->size == store->chunk_size)
+		{
+			chunk->next = store->free;
+			store->free = chunk;
+		}
+		else
+		{
+			store->used -= chunk->size;
+			pfree(chunk);
+		}
 		chunk = next;
 	}
 	stream->first = stream->last = NULL;
+	stream->write = stream->end = NULL;
 }
 
-/* Room for so many bytes at the end of a stream. */
-static char *
+static void
+write_all_out(RowStore *store)
+{
+	for (int i = 0; i < ROW_STREAMS; i++)
+		write_out(store, &store->streams[i]);
+}
+
+/*
+ * A slab of chunks. Hundreds of streams are written in turn, each in a page of its own: with pages of the usual size that
+ * costs a miss of the address cache for each row, and a page fault for each 4 kB.
+ */
+static void
+new_slab(RowStore *store)
+{
+	store->slab = palloc_extended(store->slab_size, MCXT_ALLOC_HUGE);
+	store->slab_end = store->slab + store->slab_size;
+	store->used += store->slab_size;
+#ifdef MADV_HUGEPAGE
+	{
+		const uintptr_t huge = 2 * 1024 * 1024;
+		uintptr_t	from = TYPEALIGN(huge, store->slab);
+		uintptr_t	to = TYPEALIGN_DOWN(huge, store->slab_end);
+
+		/* only advice: nothing depends on its being taken */
+		if (from < to)
+			(void) madvise((void *) from, to - from, MADV_HUGEPAGE);
+	}
+#endif
+}
+
+/* A chunk with room for so many bytes. */
+static RowChunk *
+new_chunk(RowStore *store, Size length)
+{
+	Size		size = store->chunk_size;
+	RowChunk   *chunk;
+
+	if (offsetof(RowChunk, data) + length > size)
+	{
+		/* a large row: by itself */
+		size = offsetof(RowChunk, data) + length;
+		if (store->used + store->interned_bytes + size > store->budget)
+			write_all_out(store);
+		chunk = palloc_extended(size, MCXT_ALLOC_HUGE);
+		store->used += size;
+	}
+	else
+	{
+		if (store->free == NULL && (Size) (store->slab_end - store->slab) < size)
+		{
+			/* the first slab there is in any case */
+			if (store->slab != NULL && store->used + store->interned_bytes + store->slab_size > store->budget)
+				write_all_out(store);
+			if (store->free == NULL)
+				new_slab(store);
+		}
+		if (store->free != NULL)
+		{
+			chunk = store->free;
+			store->free = chunk->next;
+		}
+		else
+		{
+			chunk = (RowChunk *) store->slab;
+			store->slab += size;
+		}
+	}
+	chunk->next = NULL;
+	chunk->size = size;
+	chunk->used = 0;
+	return chunk;
+}
+
+/* Room for so many bytes at the end of a stream, in a new chunk. */
+static pg_noinline char *
+row_room_in_chunk(RowStore *store, RowStream *stream, Size length)
+{
+	MemoryContext old = MemoryContextSwitchTo(store->context);
+	RowChunk   *chunk = new_chunk(store, length);
+
+	if (stream->last == NULL)
+		stream->first = chunk;
+	else
+	{
+		stream->last->used = stream->write - stream->last->data;
+		stream->last->next = chunk;
+	}
+	stream->last = chunk;
+	stream->write = chunk->data + length;
+	stream->end = (char *) chunk + chunk->size;
+	MemoryContextSwitchTo(old);
+	return chunk->data;
+}
+
+static inline char *
 row_room(RowStore *store, RowStream *stream, Size length)
 {
-	RowChunk   *chunk = stream->last;
-	char	   *result;
+	char	   *result = stream->write;
 
-	if (chunk == NULL || chunk->size - chunk->used < length)
-	{
-		Size		size = store->spilling ? SPILL_CHUNK :
-			chunk == NULL ? FIRST_CHUNK : Min(chunk->size * 2, LAST_CHUNK);
-		MemoryContext old = MemoryContextSwitchTo(store->context);
-
-		if (store->spilling)
-			write_out(store, stream);
-		else if (store->used + store->interned_bytes > store->budget)
-		{
-			store->spilling = true;
-			for (int i = 0; i < ROW_STREAMS; i++)
-				write_out(store, &store->streams[i]);
-			size = SPILL_CHUNK;
-		}
-
-		size = Max(size, length);
-		chunk = palloc_extended(offsetof(RowChunk, data) + size, MCXT_ALLOC_HUGE);
-		chunk->next = NULL;
-		chunk->size = size;
-		chunk->used = 0;
-		store->used += size;
-		if (stream->last == NULL)
-			stream->first = chunk;
-		else
-			stream->last->next = chunk;
-		stream->last = chunk;
-		MemoryContextSwitchTo(old);
-	}
-	result = chunk->data + chunk->used;
-	chunk->used += length;
+	if ((Size) (stream->end - result) < length)
+		return row_room_in_chunk(store, stream, length);
+	stream->write += length;
 	return result;
 }
 
@@ -380,12 +472,19 @@ uint64
 row_store_finish(RowStore *store)
 {
 	uint64		spilled = 0;
+	bool		spilling = false;
 
 	for (int i = 0; i < ROW_STREAMS; i++)
+		spilling |= store->streams[i].file != NULL;
+	if (spilling)
+		write_all_out(store);
+	for (int i = 0; i < ROW_STREAMS; i++)
 	{
-		if (store->spilling)
-			write_out(store, &store->streams[i]);
-		spilled += store->streams[i].spilled;
+		RowStream  *stream = &store->streams[i];
+
+		if (stream->last != NULL)
+			stream->last->used = stream->write - stream->last->data;
+		spilled += stream->spilled;
 	}
 	return spilled;
 }

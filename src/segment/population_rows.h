@@ -34,8 +34,8 @@ typedef struct RowStore RowStore;
 typedef struct RowChunk
 {
 	struct RowChunk *next;
-	Size		size;			/* of data */
-	Size		used;
+	Size		size;			/* with this header */
+	Size		used;			/* of data; kept for the last one of a stream by the writer */
 	char		data[FLEXIBLE_ARRAY_MEMBER];
 } RowChunk;
 

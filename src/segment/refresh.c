@@ -260,6 +260,7 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	Refresh		refresh = {0};
 	Program    *program;
 	Population	population;
+	TimestampTz from;
 	List	   *feeds;
 	ListCell   *cell;
 	TupleDesc	desc;
@@ -303,6 +304,7 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	refresh.dynamic = palloc(sizeof(Segment *) * Max(refresh.catalog->count, 1));
 	refresh.scratch = palloc(sizeof(int32) * (refresh.catalog->count + 1));
 	program = program_create(CurrentMemoryContext);
+	from = refresh.at;
 	for (int i = 0; i < refresh.catalog->count; i++)
 	{
 		Segment    *segment = &refresh.catalog->segments[i];
@@ -317,6 +319,9 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 					 errmsg("segment \"%s\" was refreshed at a later instant already", segment->name),
 					 errdetail("It stands at %s.", timestamptz_to_str(segment->evaluated_at)),
 					 errhint("crm.matching() and crm.segment_size() tell what was at an earlier instant.")));
+		/* what has changed since then is asked of every instant between */
+		if (segment->evaluated && segment->evaluated_at < from)
+			from = segment->evaluated_at;
 		segment->root = program_add(program, segment_resolver(&self, &id, refresh.catalog), segment_resolver,
 									refresh.catalog);
 		refresh.dynamic[refresh.ndynamic++] = segment;
@@ -326,7 +331,7 @@ crm_segment_refresh(PG_FUNCTION_ARGS)
 	refresh.told = GetCurrentTimestamp();
 	refresh.writer = membership_writer_create();
 	feeds = feed_load();
-	population_scan(program, true, refresh_slice, &refresh, &population);
+	population_scan(refresh.evaluation, program, from, true, refresh_slice, &refresh, &population);
 	membership_flush(refresh.writer);
 	PopActiveSnapshot();
 
