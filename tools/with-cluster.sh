@@ -163,7 +163,8 @@ options=${options//[$'\n\t']/ }
 check_interrupted
 
 status=0
-"${as_user[@]}" "$@" || status=$?
+# runuser gives postgres his own HOME back
+"${as_user[@]}" env HOME="$HOME" "$@" || status=$?
 
 # A crash may hide behind a test that reconnects
 if grep -E 'PANIC|was terminated by signal' "$log" >&2; then
