@@ -2,6 +2,8 @@
 -- SELECT over the shop's own tables; nothing is copied.
 
 \set ON_ERROR_STOP on
+\set ECHO queries
+\o /dev/null
 
 CREATE EXTENSION crm_marketing;
 
@@ -42,3 +44,12 @@ SELECT crm.define_event('purchase', $$
 	  JOIN public.products p USING (sku)
 	 WHERE o.status <> 'cancelled'
 $$);
+
+SELECT crm.define_event('delivery', $$
+	SELECT o.user_id AS customer_id, d.handed_at AS at, d.promised
+	  FROM public.deliveries d
+	  JOIN public.orders o ON o.id = d.order_id
+$$);
+
+\o
+\unset ECHO

@@ -2,6 +2,8 @@
 -- together, in one pass over each feed.
 
 \set ON_ERROR_STOP on
+\set ECHO queries
+\o /dev/null
 
 -- Bought once, and then went quiet
 SELECT crm.create_segment('sleeping', $$has order and no order in last 90 days$$);
@@ -41,6 +43,11 @@ SELECT crm.create_segment('first_week', $$first(order) in last 7 days and first(
 
 SELECT crm.create_segment('every_month', $$distinct(order.month_of previous 6 months) = 6$$);
 
+-- The courier was late: call before they complain
+SELECT crm.create_segment('courier_late', $$has delivery[at > promised + 1 hour] in last 7 days$$);
+
 SELECT crm.create_segment('vip', $$sum(order.amount in last 1 year) >= 300000$$);
 
-SELECT crm.refresh_segments(at => '2026-06-15 12:00+00');
+\o
+SELECT * FROM crm.refresh_segments(at => '2026-06-15 12:00+00');
+\unset ECHO

@@ -87,6 +87,12 @@ CREATE TABLE public.order_items (
 	price		numeric(12,2) NOT NULL
 );
 
+CREATE TABLE public.deliveries (
+	order_id	bigint NOT NULL,
+	promised	timestamptz NOT NULL,
+	handed_at	timestamptz NOT NULL
+);
+
 ------------------------------------------------------------------------------------------------------------------
 -- Goods: SKU-1 .. SKU-210 are 5 categories x 6 brands x 7 models, so that a number says all three.
 ------------------------------------------------------------------------------------------------------------------
@@ -197,6 +203,16 @@ SELECT c.id, c.user_id, date_trunc('second', c.at),
   JOIN (SELECT order_id, sum(qty * price) AS total FROM public.order_items GROUP BY 1) i ON i.order_id = c.id
  ORDER BY c.id;
 
+-- The courier comes within the three hours before the promised time, save one time in eight, when he is late.
+INSERT INTO public.deliveries (order_id, promised, handed_at)
+SELECT id, promised,
+	   date_trunc('second', promised + CASE WHEN pg_temp.u(id, 91) < 0.125 THEN pg_temp.u(id, 92) * interval '5 hours'
+											ELSE pg_temp.u(id, 92) * interval '-3 hours' END)
+  FROM (SELECT id, status, date_trunc('hour', placed_at) + (2 + floor(3 * pg_temp.u(id, 90))) * interval '1 day' AS promised
+		  FROM public.orders) o
+ WHERE status <> 'cancelled' AND promised < :'today'::timestamptz - interval '5 hours'
+ ORDER BY id;
+
 ------------------------------------------------------------------------------------------------------------------
 -- Carts. Every order was a cart some minutes before; half as many again were left: some to be bought a few hours
 -- later, most for ever. About six carts of ten see no order in the hour.
@@ -279,6 +295,8 @@ ALTER TABLE public.orders ADD PRIMARY KEY (id), ADD FOREIGN KEY (user_id) REFERE
 ALTER TABLE public.order_items ADD PRIMARY KEY (order_id, sku), ADD FOREIGN KEY (order_id) REFERENCES public.orders,
 	ADD FOREIGN KEY (sku) REFERENCES public.products;
 
+ALTER TABLE public.deliveries ADD PRIMARY KEY (order_id), ADD FOREIGN KEY (order_id) REFERENCES public.orders;
+
 CREATE INDEX ON public.visits (user_id, visited_at);
 CREATE INDEX ON public.product_views (user_id, viewed_at);
 CREATE INDEX ON public.carts (user_id, created_at);
@@ -289,7 +307,7 @@ SELECT setval(pg_get_serial_sequence('public.orders', 'id'), max(id)) AS last_or
 COMMIT;
 
 VACUUM ANALYZE public.users, public.products, public.visits, public.product_views, public.carts, public.orders,
-	public.order_items;
+	public.order_items, public.deliveries;
 
 RESET work_mem;
 RESET client_min_messages;
