@@ -20,7 +20,9 @@ step 'A shop: customers, visits, carts, orders' demo/shop.sql
 step 'Feeds: what the shop tells about itself' demo/feeds.sql
 step 'Segments, in the words of a marketer' demo/segments.sql
 step 'A tour' demo/tour.sql
-psql -X -q -d "$database" -c "ALTER DATABASE $database SET search_path = public, crm"
+# Whoever goes on playing finds the clock of the tour: the shop's last order is of that day
+psql -X -q -d "$database" -c "ALTER DATABASE $database SET search_path = public, crm" \
+	-c "ALTER DATABASE $database SET crm_marketing.now = '2026-06-15 12:00+00'"
 
 echo
 if [ "${KEEP:-}" = 1 ]; then
@@ -28,6 +30,7 @@ if [ "${KEEP:-}" = 1 ]; then
 fi
 if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
 	echo 'You are in the shop now, to go on playing; \q leaves, and all of it is removed.'
+	echo 'Its clock stands at noon of 15 June 2026 (crm_marketing.now).'
 	echo "Try: SELECT crm.preview(\$\$has order and no order in last 60 days\$\$);"
 	echo
 	psql -X -d "$database" || true
