@@ -347,10 +347,40 @@ offset_constant(TimestampTz from, TimestampTz to, pg_tz *zone)
 	return (boundary - UNIX_EPOCH_SECS) * USECS_PER_SEC > to;
 }
 
+/* How far from the guess a bound of months or days can lie: clipped month ends and changes of the clocks. */
+#define BOUND_MARGIN_DAYS 5
+
+/*
+ * Whether no clock changes where "at" and what lies around it passes on its way to the sum with a span: where it begins,
+ * where the months lead, and where the days lead from there. The time is added to an instant, and asks no clock.
+ */
+static bool
+clocks_stand_still(TimestampTz at, const Interval *span, pg_tz *zone, int64 margin)
+{
+	if (!offset_constant(at - margin, at + margin, zone))
+		return false;
+
+	/* what is around may be clipped, or not, on the way: the margin widens */
+	margin *= 2;
+	if (span->month != 0)
+	{
+		at = add_parts(at, span->month, 0, 0, zone);
+		if (TIMESTAMP_NOT_FINITE(at) || !offset_constant(at - margin, at + margin, zone))
+			return false;
+	}
+	if (span->day != 0)
+	{
+		at = add_parts(at, 0, span->day, 0, zone);
+		if (TIMESTAMP_NOT_FINITE(at) || !offset_constant(at - margin, at + margin, zone))
+			return false;
+	}
+	return true;
+}
+
 void
 calendar_bound(TimestampTz t, const Interval *span, pg_tz *zone, CalendarBound *bound)
 {
-	const int64 margin = 5 * USECS_PER_DAY;
+	const int64 margin = BOUND_MARGIN_DAYS * USECS_PER_DAY;
 	TimestampTz guess;
 
 	if (TIMESTAMP_NOT_FINITE(t))
@@ -375,27 +405,27 @@ calendar_bound(TimestampTz t, const Interval *span, pg_tz *zone, CalendarBound *
 		bound->in_from = guess + 1;
 		return;
 	}
-	if (offset_constant(guess - margin, guess + margin, zone) &&
-		offset_constant(t - margin - Abs(span->time), t + margin, zone))
+	if (clocks_stand_still(guess, span, zone, margin))
 	{
 		/*
-		 * No clock changes near either end, so that only clipped month ends are left. Days of the shop's calendar that
-		 * surely end up before and after the day of t are those before and after the day of the guess, save when a month
-		 * was clipped: then a few days share one image.
+		 * No clock changes anywhere on the way, so that only clipped month ends are left: then a few days share one
+		 * image. Days before and after the day of the guess, as far as the margin reaches, tell.
 		 */
 		TimestampTz low = guess - margin;
 		TimestampTz high = guess + margin;
 		DateADT		day = date_of_local(to_local(guess, zone));
-		int64		images[9];
+		int64		image,
+					last = 0;
 		bool		clipped = false;
 		int			i;
 
-		for (i = -4; i <= 4; i++)
+		for (i = -BOUND_MARGIN_DAYS - 1; i <= BOUND_MARGIN_DAYS + 1; i++)
 		{
-			if (!add_months(day + i, span->month, &images[i + 4]))
+			if (!add_months(day + i, span->month, &image))
 				clipped = true;
-			else if (i > -4 && images[i + 4] <= images[i + 3])
+			else if (i > -BOUND_MARGIN_DAYS - 1 && image <= last)
 				clipped = true;
+			last = image;
 		}
 		if (!clipped)
 		{
