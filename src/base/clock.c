@@ -189,6 +189,35 @@ clock_timezone(void)
 	return name != NULL ? name : pstrdup(DEFAULT_TIMEZONE);
 }
 
+/*
+ * Two snapshots of one transaction with the same bounds and number of running
+ * transactions see the same: between the bounds transactions only end.  What
+ * a subtransaction wrote goes with it.
+ */
+bool
+clock_view_changed(ClockView *view)
+{
+	Snapshot	snapshot;
+	ClockView	now = {0};
+
+	if (!ActiveSnapshotSet())
+		return true;
+	snapshot = GetActiveSnapshot();
+	now.valid = true;
+	now.xmin = snapshot->xmin;
+	now.xmax = snapshot->xmax;
+	now.xcnt = snapshot->xcnt;
+	now.subxcnt = snapshot->subxcnt;
+	now.curcid = snapshot->curcid;
+	now.subtransaction = GetCurrentSubTransactionId();
+
+	if (view->valid && view->xmin == now.xmin && view->xmax == now.xmax && view->xcnt == now.xcnt &&
+		view->subxcnt == now.subxcnt && view->curcid == now.curcid && view->subtransaction == now.subtransaction)
+		return false;
+	*view = now;
+	return true;
+}
+
 Datum
 crm_clock_now(PG_FUNCTION_ARGS)
 {

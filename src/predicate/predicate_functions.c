@@ -29,6 +29,7 @@ typedef struct CallCache
 	MemoryContext context;		/* of the program */
 	Predicate  *predicate;
 	char	   *zone;
+	ClockView	view;			/* in which the zone was read, where it was */
 	AstNode    *tree;
 	Program    *program;
 	int			root;
@@ -61,8 +62,9 @@ cached_evaluation(FunctionCallInfo fcinfo, const Predicate *predicate, const cha
 		cache->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "compiled predicate", ALLOCSET_DEFAULT_SIZES);
 		fcinfo->flinfo->fn_extra = cache;
 	}
-	/* an error on the way leaves no half-made program behind */
+	/* an error on the way leaves no half-made program behind; the zone may be the very one that goes with the old one */
 	cache->program = NULL;
+	zone = pstrdup(zone);
 	MemoryContextReset(cache->context);
 	old = MemoryContextSwitchTo(cache->context);
 	cache->predicate = palloc(VARSIZE(predicate));
@@ -121,10 +123,15 @@ crm_predicate_matches_now(PG_FUNCTION_ARGS)
 {
 	CallCache  *cache = fcinfo->flinfo->fn_extra;
 	const Predicate *predicate = PG_GETARG_PREDICATE_P(1);
+	ClockView	view = {0};
+	const char *zone;
 
-	/* the zone is read once for a call site: it is the same throughout a statement */
-	cache = evaluation_for_call(fcinfo, predicate,
-								cache != NULL && cache->program != NULL ? cache->zone : clock_timezone());
+	/* the zone is the same throughout a statement, but a call site in PL/pgSQL lives as long as the transaction */
+	if (cache != NULL && cache->program != NULL)
+		view = cache->view;
+	zone = clock_view_changed(&view) ? clock_timezone() : cache->zone;
+	cache = evaluation_for_call(fcinfo, predicate, zone);
+	cache->view = view;
 	evaluation_set_instant(cache->evaluation, clock_now(), false, 0);
 	PG_RETURN_BOOL(evaluation_truth(cache->evaluation, cache->root, NULL));
 }

@@ -58,7 +58,7 @@ typedef struct AggCache
 	/* the row type that the columns below are of */
 	MemoryContext row_context;
 	Oid			row_type;
-	int32		row_typmod;
+	uint64		row_identifier; /* of its definition: of one type it changes when that is altered */
 	TupleDesc	tupdesc;
 	AggColumn  *columns;
 	Datum	   *datums;
@@ -120,7 +120,6 @@ get_cache(FunctionCallInfo fcinfo)
 			cache->form = PROPERTIES_ROW;
 		else
 			refuse_properties(type);
-		cache->row_typmod = -1;
 		fcinfo->flinfo->fn_extra = cache;
 	}
 	return cache;
@@ -204,7 +203,7 @@ init_row(FunctionCallInfo fcinfo, AggCache *cache, Oid type, int32 typmod)
 	old = MemoryContextSwitchTo(context);
 	tupdesc = lookup_rowtype_tupdesc_copy(type, typmod);
 	cache->row_type = type;
-	cache->row_typmod = typmod;
+	cache->row_identifier = assign_record_type_identifier(type, typmod);
 	cache->columns = palloc0(sizeof(AggColumn) * Max(tupdesc->natts, 1));
 	cache->datums = palloc(sizeof(Datum) * Max(tupdesc->natts, 1));
 	cache->nulls = palloc(sizeof(bool) * Max(tupdesc->natts, 1));
@@ -372,7 +371,9 @@ add_row(FunctionCallInfo fcinfo, AggCache *cache, AggFacts *facts)
 		Oid			type = HeapTupleHeaderGetTypeId(row);
 		int32		typmod = HeapTupleHeaderGetTypMod(row);
 
-		if (unlikely(cache->tupdesc == NULL || cache->row_type != type || cache->row_typmod != typmod))
+		/* the call site may outlive the definition: one in PL/pgSQL stays for a transaction */
+		if (unlikely(cache->tupdesc == NULL ||
+					 cache->row_identifier != assign_record_type_identifier(type, typmod)))
 			init_row(fcinfo, cache, type, typmod);
 		tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 		ItemPointerSetInvalid(&tuple.t_self);
