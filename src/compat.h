@@ -32,6 +32,16 @@
 #include "varatt.h"
 #endif
 
+/* before the names of ours that are macros (predicate/ast.h) */
+#if PG_VERSION_NUM >= 180000
+#include "access/cmptype.h"
+#endif
+
+/* Before the declaration of a function that does not return */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn		pg_attribute_noreturn()
+#endif
+
 /*
  * Soft errors.  An input function takes its context with
  * crm_escontext(fcinfo), passes it down, and reports with

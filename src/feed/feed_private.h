@@ -9,6 +9,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "compat.h"
 #include "feed/feed.h"
 
 /* A row of crm.source. */
@@ -78,7 +79,7 @@ extern List *feed_view_relations(Oid view); /* of Oid: what its query reads, vie
 extern const char *feed_why_stale(const FeedSource *source, Oid view);
 extern FeedKey feed_key_of(const char *key_type);
 extern const List *feed_cached(void);	/* feed_load(), kept until something in the catalog changes */
-extern void feed_error_stale(const Feed *feed) pg_attribute_noreturn();
+pg_noreturn extern void feed_error_stale(const Feed *feed);
 
 /* feed_check.c: to be called as the definer, under the pinned path. */
 extern FeedQuery *feed_check(const char *kind, const char *text, bool quiet);

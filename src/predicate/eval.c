@@ -161,18 +161,18 @@ static bool
 comparison_holds(int op, bool comparable, int order)
 {
 	if (!comparable)
-		return op == COMPARE_NE;
+		return op == COMPARE_OP_NE;
 	switch (op)
 	{
-		case COMPARE_EQ:
+		case COMPARE_OP_EQ:
 			return order == 0;
-		case COMPARE_NE:
+		case COMPARE_OP_NE:
 			return order != 0;
-		case COMPARE_LT:
+		case COMPARE_OP_LT:
 			return order < 0;
-		case COMPARE_LE:
+		case COMPARE_OP_LE:
 			return order <= 0;
-		case COMPARE_GT:
+		case COMPARE_OP_GT:
 			return order > 0;
 		default:
 			return order >= 0;

@@ -15,22 +15,22 @@ at_comparison(const Parser *parser, CompareOp *op)
 	switch (parser->token->symbol)
 	{
 		case '=':
-			*op = COMPARE_EQ;
+			*op = COMPARE_OP_EQ;
 			return true;
 		case SYMBOL_NE:
-			*op = COMPARE_NE;
+			*op = COMPARE_OP_NE;
 			return true;
 		case '<':
-			*op = COMPARE_LT;
+			*op = COMPARE_OP_LT;
 			return true;
 		case SYMBOL_LE:
-			*op = COMPARE_LE;
+			*op = COMPARE_OP_LE;
 			return true;
 		case '>':
-			*op = COMPARE_GT;
+			*op = COMPARE_OP_GT;
 			return true;
 		case SYMBOL_GE:
-			*op = COMPARE_GE;
+			*op = COMPARE_OP_GE;
 			return true;
 		default:
 			return false;

@@ -57,7 +57,7 @@ guess(const AstNode *node)
 		case AST_LITERAL:
 			return node->literals[0].u.integer ? 1 : 0;
 		case AST_COMPARE:
-			result = node->op == COMPARE_EQ ? GUESS_EQUAL : node->op == COMPARE_NE ? 1 - GUESS_EQUAL : GUESS_RANGE;
+			result = node->op == COMPARE_OP_EQ ? GUESS_EQUAL : node->op == COMPARE_OP_NE ? 1 - GUESS_EQUAL : GUESS_RANGE;
 			break;
 		case AST_IN_LIST:
 			result = Min(GUESS_EQUAL * node->nliterals, 0.5);

@@ -7,6 +7,7 @@
 
 #include "nodes/nodes.h"
 
+#include "compat.h"
 #include "profile/profile.h"
 
 #define PROFILE_VERSION			1
@@ -155,7 +156,7 @@ extern void profile_check_name(const char *name, int length);
 extern void profile_check_kind(const char *name, int length);
 extern void profile_check_property(const char *name, int length);
 extern void profile_check_instant(TimestampTz at);
-extern void profile_too_large(void) pg_attribute_noreturn();
+pg_noreturn extern void profile_too_large(void);
 
 /* profile_io.c */
 extern void profile_append_json(StringInfo out, const Profile *profile);
