@@ -16,9 +16,11 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "common/keywords.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
+#include "parser/scanner.h"
 #include "rewrite/rewriteHandler.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -431,6 +433,26 @@ check_columns(FeedQuery *query, const char *kind, Query *analysed, bool quiet)
 		missing_column(kind, "at", "It says when the event happened.", "created_at AS at");
 }
 
+/*
+ * The text of the one statement, with the comments before it. Until PostgreSQL 17 a statement begins with them, from 18
+ * on with its first word: what is left out is looked for here, the semicolons of empty statements.
+ */
+static char *
+statement_text(const char *text, const RawStmt *statement)
+{
+	core_yy_extra_type extra;
+	core_YYSTYPE value;
+	YYLTYPE		at;
+	core_yyscan_t scanner = scanner_init(text, &extra, &ScanKeywords, ScanKeywordTokens);
+	int			start = 0;
+	int			end = statement->stmt_len > 0 ? statement->stmt_location + statement->stmt_len : (int) strlen(text);
+
+	while (core_yylex(&value, &at, scanner) == ';')
+		start = at + 1;
+	scanner_finish(scanner);
+	return pnstrdup(text + start, end - start);
+}
+
 FeedQuery *
 feed_check(const char *kind, const char *text, bool quiet)
 {
@@ -456,8 +478,7 @@ feed_check(const char *kind, const char *text, bool quiet)
 				 HINT_SELECT));
 	(void) check_written(statement->stmt, NULL);
 
-	query->text = statement->stmt_len > 0 ? pnstrdup(text + statement->stmt_location, statement->stmt_len) :
-		pstrdup(text + statement->stmt_location);
+	query->text = statement_text(text, statement);
 
 	callback.previous = error_context_stack;
 	callback.callback = text_error_callback;

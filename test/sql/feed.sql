@@ -26,6 +26,14 @@ SELECT crm.define_event('order', $$ WITH o AS (SELECT * FROM orders) SELECT user
 SELECT crm.profile_of(1);
 SELECT columns FROM crm.feeds WHERE kind = 'order';
 
+-- The text is kept as it was written, with its comments, on every major.
+SELECT crm.define_event('order', $$/* paid; or not */ -- all
+	SELECT user_id AS customer_id, placed_at AS at FROM orders /* end */ ; -- gone
+$$);
+SELECT query FROM crm.feeds WHERE kind = 'order';
+SELECT crm.define_event('order', $$ ; SELECT user_id AS customer_id, placed_at AS at, total FROM orders$$);
+SELECT quote_literal(query) FROM crm.feeds WHERE kind = 'order';
+
 -- Local times are read in the zone of the shop, not of the session.
 SELECT crm.configure('timezone', 'Europe/Moscow');
 SELECT crm.define_event('payment', $$ SELECT user_id AS customer_id, paid_at AS at, paid_at AS entered FROM orders $$);
