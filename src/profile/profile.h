@@ -24,14 +24,16 @@ typedef struct Profile Profile; /* private to profile.c; a varlena */
  * Building: facts in any order. Everything is copied into the memory context in which the builder was created. Unknown
  * values are left out; of two values for one name the last one stays. Errors: 22023 for an empty name or kind, the kind
  * "customer", an infinite instant; 42939 for a reserved property; 54000 for names over 255 bytes and other limits.
+ *
+ * The functions that say bool answer false after a soft error only, which only a builder of profile_io.c can have.
  */
 typedef struct ProfileBuilder ProfileBuilder;
 
 extern ProfileBuilder *profile_builder_create(void);
 extern void profile_set_customer(ProfileBuilder *builder, int64 customer);	/* error 22023 if it was another */
-extern void profile_set_attribute(ProfileBuilder *builder, const char *name, int length, Value value);
-extern void profile_begin_event(ProfileBuilder *builder, const char *kind, int length, TimestampTz at);
-extern void profile_add_property(ProfileBuilder *builder, const char *name, int length, Value value);
+extern bool profile_set_attribute(ProfileBuilder *builder, const char *name, int length, Value value);
+extern bool profile_begin_event(ProfileBuilder *builder, const char *kind, int length, TimestampTz at);
+extern bool profile_add_property(ProfileBuilder *builder, const char *name, int length, Value value);
 extern Profile *profile_build(ProfileBuilder *builder);
 
 /*

@@ -99,16 +99,16 @@ grow(ProfileBuilder *builder, void *array, Size element, uint32 n, uint32 *alloc
 	return repalloc_huge(array, element * *allocated);
 }
 
-static void
+static bool
 grow_names(ProfileBuilder *builder)
 {
 	uint32		mask;
 
 	if (builder->nnames >= PROFILE_MAX_NAMES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("profile has too many different names of kinds, attributes and properties"),
-				 errdetail("The limit is %d.", PROFILE_MAX_NAMES)));
+		crm_ereturn(builder->escontext, false,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("profile has too many different names of kinds, attributes and properties"),
+					 errdetail("The limit is %d.", PROFILE_MAX_NAMES)));
 	builder->names_allocated = Max(builder->names_allocated * 2, 16);
 	if (builder->names == NULL)
 		builder->names = MemoryContextAlloc(builder->context, sizeof(BuilderName) * builder->names_allocated);
@@ -127,6 +127,7 @@ grow_names(ProfileBuilder *builder)
 			bucket = (bucket + 1) & mask;
 		builder->buckets[bucket] = i + 1;
 	}
+	return true;
 }
 
 /*
@@ -154,8 +155,8 @@ builder_intern(ProfileBuilder *builder, const char *name, int length)
 	}
 
 	profile_check_name(name, length);
-	if (builder->nnames >= builder->names_allocated || builder->nnames >= PROFILE_MAX_NAMES)
-		grow_names(builder);
+	if ((builder->nnames >= builder->names_allocated || builder->nnames >= PROFILE_MAX_NAMES) && !grow_names(builder))
+		return -1;
 	mask = builder->names_allocated * 2 - 1;
 	bucket = hash & mask;
 	while (builder->buckets[bucket] != 0)
@@ -174,14 +175,16 @@ builder_intern(ProfileBuilder *builder, const char *name, int length)
 /*
  * Encode a value behind the others.
  */
-static uint32
-put_value(ProfileBuilder *builder, Value value, uint32 *size)
+static bool
+put_value(ProfileBuilder *builder, Value value, uint32 *offset, uint32 *size)
 {
-	Size		offset = builder->nbytes;
 	Size		needed;
 
+	if (!flat_check_value(value, builder->escontext))
+		return false;
+	*offset = builder->nbytes;
 	*size = flat_value_size(value);
-	needed = offset + *size;
+	needed = builder->nbytes + *size;
 	if (needed > MaxAllocSize)
 		profile_too_large();
 	if (needed > builder->bytes_allocated)
@@ -195,9 +198,9 @@ put_value(ProfileBuilder *builder, Value value, uint32 *size)
 			builder->bytes = repalloc(builder->bytes, allocate);
 		builder->bytes_allocated = allocate;
 	}
-	(void) flat_put_value(builder->bytes + offset, value);
+	(void) flat_put_value(builder->bytes + *offset, value);
 	builder->nbytes = needed;
-	return offset;
+	return true;
 }
 
 void
@@ -227,16 +230,19 @@ builder_add_attribute(ProfileBuilder *builder, int name, uint32 offset, uint32 s
 	attribute->size = size;
 }
 
-void
+bool
 profile_set_attribute(ProfileBuilder *builder, const char *name, int length, Value value)
 {
 	uint32		offset;
 	uint32		size;
+	int			number;
 
 	if (value.type == VALUE_UNKNOWN)
-		return;
-	offset = put_value(builder, value, &size);
-	builder_add_attribute(builder, builder_intern(builder, name, length), offset, size);
+		return true;
+	if (!put_value(builder, value, &offset, &size) || (number = builder_intern(builder, name, length)) < 0)
+		return false;
+	builder_add_attribute(builder, number, offset, size);
+	return true;
 }
 
 void
@@ -254,14 +260,20 @@ builder_begin_event(ProfileBuilder *builder, int kind, TimestampTz at)
 	event->nproperties = 0;
 }
 
-void
+bool
 profile_begin_event(ProfileBuilder *builder, const char *kind, int length, TimestampTz at)
 {
+	int			number;
+
 	profile_check_kind(kind, length);
-	builder_begin_event(builder, builder_intern(builder, kind, length), at);
+	number = builder_intern(builder, kind, length);
+	if (number < 0)
+		return false;
+	builder_begin_event(builder, number, at);
+	return true;
 }
 
-void
+bool
 builder_add_property(ProfileBuilder *builder, int name, uint32 offset, uint32 size)
 {
 	BuilderEvent *event;
@@ -272,10 +284,10 @@ builder_add_property(ProfileBuilder *builder, int name, uint32 offset, uint32 si
 	if (unlikely(builder->names[name].reserved))
 		profile_check_property(builder->names[name].name, builder->names[name].length);
 	if (unlikely(event->nproperties >= PROFILE_MAX_PROPERTIES))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("event has too many properties"),
-				 errdetail("The limit is %d.", PROFILE_MAX_PROPERTIES)));
+		crm_ereturn(builder->escontext, false,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("event has too many properties"),
+					 errdetail("The limit is %d.", PROFILE_MAX_PROPERTIES)));
 	builder->properties = grow(builder, builder->properties, sizeof(BuilderValue), builder->nproperties,
 							   &builder->properties_allocated);
 	property = &builder->properties[builder->nproperties++];
@@ -283,18 +295,21 @@ builder_add_property(ProfileBuilder *builder, int name, uint32 offset, uint32 si
 	property->offset = offset;
 	property->size = size;
 	event->nproperties++;
+	return true;
 }
 
-void
+bool
 profile_add_property(ProfileBuilder *builder, const char *name, int length, Value value)
 {
 	uint32		offset;
 	uint32		size;
+	int			number;
 
 	if (value.type == VALUE_UNKNOWN)
-		return;
-	offset = put_value(builder, value, &size);
-	builder_add_property(builder, builder_intern(builder, name, length), offset, size);
+		return true;
+	if (!put_value(builder, value, &offset, &size) || (number = builder_intern(builder, name, length)) < 0)
+		return false;
+	return builder_add_property(builder, number, offset, size);
 }
 
 static int

@@ -179,6 +179,17 @@ get_payload(const char *p, uint8 type, Value *v)
 	elog(ERROR, "unrecognized value type in profile: %d", type);
 }
 
+bool
+flat_check_value(Value v, Node *escontext)
+{
+	if (v.type == VALUE_ARRAY && v.length > PROFILE_MAX_ELEMENTS)
+		crm_ereturn(escontext, false,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("array in a profile has too many elements"),
+					 errdetail("It has %u elements; the limit is %d.", v.length, PROFILE_MAX_ELEMENTS)));
+	return true;
+}
+
 /*
  * Checks limits too, as everything that is stored passes here.
  */
@@ -187,11 +198,7 @@ flat_value_size(Value v)
 {
 	Size		size;
 
-	if (v.type == VALUE_ARRAY && v.length > PROFILE_MAX_ELEMENTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("array in a profile has too many elements"),
-				 errdetail("It has %u elements; the limit is %d.", v.length, PROFILE_MAX_ELEMENTS)));
+	(void) flat_check_value(v, NULL);
 	size = 1 + payload_size(v);
 	if (size > MaxAllocSize)
 		profile_too_large();

@@ -128,9 +128,9 @@ read_attributes(ProfileBuilder *builder, JsonbContainer *container, Node *escont
 	{
 		(void) JsonbIteratorNext(&it, &json, true);
 		if (!check_name(&key, "name of an attribute", escontext) ||
-			!read_value(&key, &json, "attribute", &value, escontext))
+			!read_value(&key, &json, "attribute", &value, escontext) ||
+			!profile_set_attribute(builder, key.val.string.val, key.val.string.len, value))
 			return false;
-		profile_set_attribute(builder, key.val.string.val, key.val.string.len, value);
 	}
 	return true;
 }
@@ -172,8 +172,7 @@ begin_event(ProfileBuilder *builder, JsonbContainer *container, Node *escontext)
 							errhint("Write date, time and zone, such as \"2026-01-05T10:00:00+03:00\"."));
 		instant = value.u.integer;
 	}
-	profile_begin_event(builder, kind.val.string.val, kind.val.string.len, instant);
-	return true;
+	return profile_begin_event(builder, kind.val.string.val, kind.val.string.len, instant);
 }
 
 static bool
@@ -200,9 +199,9 @@ read_event(ProfileBuilder *builder, JsonbContainer *container, Node *escontext)
 							errdetail("The property name \"%s\" is reserved: every event has one of its own.",
 									  shown(&key)),
 							errhint("Give the property another name."));
-		if (!read_value(&key, &json, "property", &value, escontext))
+		if (!read_value(&key, &json, "property", &value, escontext) ||
+			!profile_add_property(builder, key.val.string.val, key.val.string.len, value))
 			return false;
-		profile_add_property(builder, key.val.string.val, key.val.string.len, value);
 	}
 	return true;
 }
@@ -292,6 +291,7 @@ profile_from_jsonb(Jsonb *jsonb, Node *escontext)
 {
 	ProfileBuilder *builder = profile_builder_create();
 
+	builder->escontext = escontext;
 	if (!read_profile(builder, &jsonb->root, escontext))
 		return NULL;
 	return profile_build(builder);

@@ -46,7 +46,8 @@ struct Profile
 };
 
 /* profile_flat.c: values as bytes */
-extern Size flat_value_size(Value v);
+extern bool flat_check_value(Value v, Node *escontext); /* its limits */
+extern Size flat_value_size(Value v);	/* checks them too, and throws */
 extern char *flat_put_value(char *p, Value v);
 extern const char *flat_get_value(const char *p, Value *v);
 extern const char *flat_skip_value(const char *p);
@@ -122,6 +123,7 @@ typedef struct BuilderEvent
 struct ProfileBuilder
 {
 	MemoryContext context;
+	Node	   *escontext;		/* where limits are reported softly, or NULL */
 	bool		has_customer;
 	bool		strict;			/* two different values of an attribute are an error */
 	int64		customer;
@@ -146,10 +148,10 @@ struct ProfileBuilder
 	uint32		events_allocated;
 };
 
-/* profile_build.c: for those who hold encoded values already */
+/* profile_build.c: for those who hold encoded values already. After a soft error they give -1 or false. */
 extern int	builder_intern(ProfileBuilder *builder, const char *name, int length);
 extern void builder_begin_event(ProfileBuilder *builder, int kind, TimestampTz at);
-extern void builder_add_property(ProfileBuilder *builder, int name, uint32 offset, uint32 size);
+extern bool builder_add_property(ProfileBuilder *builder, int name, uint32 offset, uint32 size);
 extern void builder_add_attribute(ProfileBuilder *builder, int name, uint32 offset, uint32 size);
 
 extern void profile_check_name(const char *name, int length);

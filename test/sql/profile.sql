@@ -122,22 +122,6 @@ FROM unnest('{hour,weekday,day,week,month,year,date,week_of,month_of,Hour,kinds}
 -- limits
 SELECT public.show(format('{"attributes": {"%s": 1}}', repeat('n', 300)), format('{"events": [{"kind": "%s", "at": "2026-01-05T07:00:00Z"}]}', repeat('k', 300)),
 	format('{"events": [{"kind": "order", "at": "2026-01-05T07:00:00Z", "%s": 1}]}', repeat('ж', 300)));
-CREATE FUNCTION public.refused(source text) RETURNS text
-	LANGUAGE plpgsql AS $function$
-DECLARE
-	detail text;
-BEGIN
-	RETURN length((source::crm.profile)::text);
-EXCEPTION WHEN program_limit_exceeded THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLERRM || ': ' || detail;
-END
-$function$;
-SELECT public.refused(format('{"attributes": {%s}}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 65536) n;
-SELECT public.refused(format('{"attributes": {"x": [%s]}}', string_agg('1', ','))) FROM generate_series(1, 65536) n;
-SELECT public.refused(format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 1601) n;
-SELECT public.refused(format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ','))) FROM generate_series(1, 1600) n;
-DROP FUNCTION public.refused;
 DO $$
 BEGIN
 	PERFORM repeat('[', 100000)::crm.profile;
@@ -214,19 +198,40 @@ CREATE TEMP TABLE long AS SELECT format('{"customer": 1, "events": [%s]}', strin
 FROM generate_series(1, 20000) n;
 SELECT customer_of(p), (SELECT count(*) FROM events_of(p)), p = p::text::profile, (SELECT sum((properties ->> 'n')::int) FROM events_of(p)), p @@ 'count(k0) = 6666 and sum(k1.n) > 1'  FROM long;
 
--- Broken text is an error, or where the server can ask, simply no profile
-SELECT current_setting('server_version_num')::int >= 160000 AS soft \gset
-\if :soft
-SELECT text, pg_input_is_valid(text, 'crm.profile')
-\else
-SELECT text, text = '{}'
-\endif
-FROM (VALUES ('{}'), ('{'), (''), ('[]'), ('{"customer": "x"}'), ('{"attributes": {"x": {}}}'), ('{"events": [{}]}'), ('{"events": [{"kind": "a", "at": "2026-01-05"}]}'),
-	('{"attributes": {"": 1}}')) v (text);
-\if :soft
-SELECT pg_input_is_valid(format('{"attributes": {"%s": 1}}', repeat('n', 300)), 'crm.profile');
-\else
-SELECT false;
-\endif
+-- Broken text is an error, or where the server can ask (from 16 on), simply no profile
+CREATE FUNCTION public.softly(source text, OUT valid boolean, OUT message text, OUT detail text, OUT hint text, OUT code text)
+	LANGUAGE plpgsql AS $function$
+BEGIN
+	IF current_setting('server_version_num')::int >= 160000 THEN
+		EXECUTE 'SELECT pg_input_is_valid($1, ''crm.profile''), e.* FROM pg_input_error_info($1, ''crm.profile'') e'
+			INTO valid, message, detail, hint, code USING source;
+	ELSE
+		PERFORM source::crm.profile;
+		valid := true;
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	-- what is thrown where it should have been told is one too many
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	message := CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'THROWN: ' ELSE '' END || message;
+	detail := nullif(detail, '');
+	hint := nullif(hint, '');
+	code := SQLSTATE;
+	valid := false;
+END
+$function$;
+SELECT left(text, 60), s.* FROM (VALUES ('{}'), ('{'), (''), ('[]'), ('{"customer": "x"}'), ('{"attributes": {"x": {}}}'), ('{"events": [{}]}'), ('{"events": [{"kind": "a", "at": "2026-01-05"}]}'),
+	('{"attributes": {"": 1}}'), (format('{"attributes": {"%s": 1}}', repeat('n', 300)))) v (text), LATERAL public.softly(text) s;
+-- limits
+SELECT s.* FROM (
+	SELECT format('{"attributes": {%s}}', string_agg(format('"n%s": 1', n), ',')) FROM generate_series(1, 65536) n
+	UNION ALL SELECT format('{"attributes": {"x": [%s]}}', string_agg('1', ',')) FROM generate_series(1, 65536) n
+	UNION ALL SELECT format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", "x": [%s]}]}', string_agg('1', ',')) FROM generate_series(1, 65536) n
+	UNION ALL SELECT format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ',')) FROM generate_series(1, 1601) n
+	UNION ALL SELECT format('{"events": [{"kind": "a", "at": "2026-01-05T07:00:00Z", %s}]}', string_agg(format('"n%s": 1', n), ',')) FROM generate_series(1, 1600) n
+	UNION ALL SELECT format('{"events": [%s]}', string_agg(format('{"kind": "k%s", "at": "2026-01-05T07:00:00Z"}', n), ',')) FROM generate_series(1, 65536) n
+	UNION ALL SELECT format('{"events": [%s]}', string_agg(format('{"kind": "a", "at": "2026-01-05T07:00:00Z", "n%s": 1}', n), ',')) FROM generate_series(1, 65536) n
+	UNION ALL SELECT format('{"events": [%s]}', string_agg(format('{"kind": "a", "at": "2026-01-05T07:00:00Z", "n%s": 1}', n), ',')) FROM generate_series(1, 65534) n
+	) v (text), LATERAL public.softly(text) s;
+DROP FUNCTION public.softly;
 
 DROP FUNCTION public.show, public.show_value, public.receive;
