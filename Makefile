@@ -2,6 +2,7 @@
 #
 #   make, make install, make installcheck     as for any extension; PG_CONFIG names the server to build for
 #   make demo, make test, make bench          set up what they need, work in a throw-away cluster, clean up
+#   make test-major MAJOR=17                  the tests against another major's server, unpacked beside the system
 #
 # The second three are entry points for a bare machine, so this file answers even where no server headers are yet.
 
@@ -70,6 +71,9 @@ test:
 	@tools/setup.sh
 	@tools/with-cluster.sh tools/test.sh
 
+test-major:
+	@tools/test-major.sh $(MAJOR)
+
 bench:
 	@tools/setup.sh bench
 	@tools/bench.sh $(BENCH)
@@ -79,6 +83,7 @@ help:
 	@echo 'make PG_CONFIG=...   for a server other than the first in the PATH'
 	@echo 'make demo            a shop of 20,000 customers, segmented before your eyes; KEEP=1 leaves it running'
 	@echo 'make test            all tests, in a throw-away cluster'
+	@echo 'make test-major MAJOR=17   all tests against PostgreSQL 17 (or 18), fetched from Debian for it; needs root'
 	@echo 'make bench           all benchmarks; BENCH=name runs one'
 
-.PHONY: all demo test bench help
+.PHONY: all demo test test-major bench help
