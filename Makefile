@@ -4,7 +4,7 @@
 #   make demo, make test, make bench          set up what they need, work in a throw-away cluster, clean up
 #   make test-major MAJOR=17                  the tests against another major's server, unpacked beside the system
 #
-# The second three are entry points for a bare machine, so this file answers even where no server headers are yet.
+# The last four are entry points for a bare machine, so this file answers even where no server headers are yet.
 
 EXTENSION = crm_marketing
 MODULE_big = crm_marketing
