@@ -150,6 +150,11 @@ FROM unnest('{2026-03-28T01:30:00Z,2026-03-29T00:30:00Z,2026-03-29T01:30:00Z,202
 SELECT public.spans('{"attributes": {"d": "2026-03-08"}}', 'America/Havana', 'd today', 'd tomorrow', 'd since ''2026-03-08''', 'd in next 1 day');
 SELECT matches('{"attributes": {"d": "2011-12-30"}}', 'd today', at, NULL, 'Pacific/Apia'), periods('{"attributes": {"d": "2011-12-30"}}', 'd today', '2011-12-01Z', '2012-02-01Z', NULL, 'Pacific/Apia'),
 	periods('{"attributes": {"d": "2011-12-29"}}', 'd yesterday', '2011-12-01Z', '2012-02-01Z', NULL, 'Pacific/Apia') FROM (VALUES (timestamptz '2011-12-30 12:00Z')) v (at);
+-- months and then many hours: months land on the day of the change, far from both ends; an event is in a window when its instant is
+SELECT w, count(*), count(*) FILTER (WHERE matches(p, ('has o ' || w)::predicate, at, NULL, 'Europe/Berlin')) AS by_event, count(*) FILTER (WHERE matches(p, ('s ' || w)::predicate, at, NULL, 'Europe/Berlin')) AS by_moment
+FROM (VALUES ('in next 1 month 300 hours', '2026-04-29Z'::timestamptz, '2026-03-16 12:00Z'::timestamptz), ('in last 2 months 300 hours', '2026-01-28 23:00Z', '2026-04-10 12:00Z'), ('before 2 months 300 hours ago', '2026-01-28 23:00Z', '2026-04-10 12:00Z'), ('in last 1 month 300 hours', '2026-09-24 22:00Z', '2026-11-06 12:00Z')) v (w, s, t),
+	generate_series(s, s + interval '5 hours', interval '10 minutes') event, generate_series(t, t + interval '3 hours', interval '15 minutes') at,
+	LATERAL format('{"attributes": {"s": "%1$s"}, "events": [{"kind": "o", "at": "%1$s"}]}', to_char(event AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) j, LATERAL (SELECT j::profile AS p) x GROUP BY w, s ORDER BY w, s;
 
 -- What every event has of its own, in local time
 SELECT zone, matches('{"events": [{"kind": "o", "at": "2026-12-31T22:30:00Z"}]}', p::predicate, '2027-02-01Z', NULL, zone), p FROM (VALUES ('UTC'), ('Europe/Moscow')) z (zone), unnest(ARRAY['has o[hour = 22 and weekday = 4 and day = 31 and week = 53 and month = 12 and year = 2026]',
