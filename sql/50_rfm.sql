@@ -228,7 +228,7 @@ COMMENT ON FUNCTION crm.population_in(cstring) IS
 
 CREATE FUNCTION crm.population_out(crm.population) RETURNS cstring
 	AS 'MODULE_PATHNAME', 'crm_score_population_out'
-	LANGUAGE C STABLE STRICT PARALLEL SAFE;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION crm.population_out(crm.population) IS
 'the bytes of the binary form in hexadecimal; equal populations give equal texts';
 
@@ -240,7 +240,7 @@ COMMENT ON FUNCTION crm.population_recv(internal) IS
 
 CREATE FUNCTION crm.population_send(crm.population) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'crm_score_population_send'
-	LANGUAGE C STABLE STRICT PARALLEL SAFE;
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION crm.population_send(crm.population) IS 'binary form: a version byte (1), and the customers, delta coded';
 
 CREATE TYPE crm.population (

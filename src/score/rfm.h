@@ -13,6 +13,7 @@
 
 #include "fmgr.h"
 
+#include "feed/feed.h"
 #include "score/rfm_population.h"
 
 /* crm.rfm: the three scores, 1 to 9 each, as bytes of an integer, so that its order is by r, then f, then m. */
@@ -104,6 +105,10 @@ extern RfmPopulation *rfm_read_population(const RfmReading *reading);
 /* Two populations by one pass: of events not after "before", and of those not after reading->until. */
 extern void rfm_read_populations(const RfmReading *reading, TimestampTz before, RfmPopulation **first,
 								 RfmPopulation **second);
+
+/* Parts of it: the feed of a kind of events (error 42704), and a check that a property of it is money (42703, 42804). */
+extern const Feed *rfm_order_feed(List *feeds, const char *kind);
+extern void rfm_check_amount(const Feed *feed, const char *amount);
 
 /* rfm_options.c: arguments of SQL functions by their words. Errors 22023, 22004. */
 extern RfmCounting rfm_parse_counting(const char *word);

@@ -42,7 +42,7 @@ typedef struct RfmCustomer
 	int128		sum;
 	int64		count;			/* rows, or the orders that they stand for; counted by orders or days: 0 */
 	int32		wide;			/* 0: none */
-	int8		scale;			/* the greatest of his amounts: how the total is shown */
+	int16		scale;			/* the greatest of his amounts: how the total is shown */
 } RfmCustomer;
 
 /* An order or a day of a customer. */

@@ -1,0 +1,164 @@
+/*
+ * rfm_options.c
+ *		Arguments of the SQL functions: words, bounds, and what must not be NULL.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "score/rfm.h"
+
+static const char *const counting_names[] = {"rows", "orders", "days"};
+static const char *const method_names[] = {"quantile", "ntile", "r", "pandas", "fixed"};
+static const char *const recency_names[] = {"at", "last", "next"};
+
+static int
+find_word(const char *word, const char *const *words, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	}
+	return -1;
+}
+
+void
+rfm_require(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+char *
+rfm_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	rfm_require(fcinfo, argument, name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+RfmCounting
+rfm_parse_counting(const char *word)
+{
+	int			found = find_word(word, counting_names, lengthof(counting_names));
+
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized way of counting \"%s\"", word),
+				 errhint("Orders are counted by rows, orders or days.")));
+	return (RfmCounting) found;
+}
+
+const char *
+rfm_counting_name(RfmCounting counting)
+{
+	return counting_names[counting];
+}
+
+/*
+ * Bounds of a dimension, ascending.
+ */
+static void
+get_bounds(FunctionCallInfo fcinfo, int argument, const char *name, RfmDimension dimension, RfmScoring *scoring)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	rfm_require(fcinfo, argument, name);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), NUMERICOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	if (count < RFM_MIN_BINS - 1 || count > RFM_MAX_BINS - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" has %d bounds", name, count),
+				 errdetail("There are %d to %d bins, and one bound fewer.", RFM_MIN_BINS, RFM_MAX_BINS)));
+	scoring->bins[dimension] = count + 1;
+	scoring->bounds[dimension] = palloc(sizeof(Decimal) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Decimal    *bound = &scoring->bounds[dimension][i];
+
+		if (nulls[i] || !decimal_from_numeric(DatumGetNumeric(elements[i]), bound))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a bound in \"%s\" is no number", name)));
+		if (i > 0 && decimal_compare(bound[-1], bound[0]) >= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("bounds in \"%s\" are not ascending", name)));
+	}
+}
+
+/*
+ * The arguments that all scoring functions have: "at", and from "first" on recency_to, method, bins, three arrays of bounds
+ * and zone.
+ */
+void
+rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring)
+{
+	char	   *word;
+	int			found;
+
+	memset(scoring, 0, sizeof(RfmScoring));
+	rfm_require(fcinfo, at, "at");
+	scoring->at = PG_GETARG_TIMESTAMPTZ(at);
+	if (TIMESTAMP_NOT_FINITE(scoring->at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be finite", "at")));
+
+	word = rfm_text_argument(fcinfo, first, "recency_to");
+	found = find_word(word, recency_names, lengthof(recency_names));
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized end of recency \"%s\"", word),
+				 errhint("Recency is counted to: at, last or next.")));
+	scoring->recency_to = (RfmRecencyTo) found;
+
+	word = rfm_text_argument(fcinfo, first + 1, "method");
+	found = find_word(word, method_names, lengthof(method_names));
+	if (found < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unrecognized method \"%s\"", word),
+				 errhint("Methods are: quantile, ntile, r, pandas, fixed.")));
+	scoring->method = (RfmMethod) found;
+
+	if (scoring->method == RFM_FIXED)
+	{
+		get_bounds(fcinfo, first + 3, "recency_bounds", RFM_R_DIMENSION, scoring);
+		get_bounds(fcinfo, first + 4, "frequency_bounds", RFM_F_DIMENSION, scoring);
+		get_bounds(fcinfo, first + 5, "monetary_bounds", RFM_M_DIMENSION, scoring);
+	}
+	else
+	{
+		int32		bins;
+
+		rfm_require(fcinfo, first + 2, "bins");
+		bins = PG_GETARG_INT32(first + 2);
+		if (bins < RFM_MIN_BINS || bins > RFM_MAX_BINS)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("there cannot be %d bins", bins),
+					 errdetail("There are %d to %d.", RFM_MIN_BINS, RFM_MAX_BINS)));
+		for (int i = 0; i < RFM_DIMENSIONS; i++)
+		{
+			scoring->bins[i] = bins;
+			if (!PG_ARGISNULL(first + 3 + i))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("bounds are given, but the method is \"%s\"", word),
+						 errhint("Say method => 'fixed'.")));
+		}
+	}
+
+	scoring->zone = rfm_text_argument(fcinfo, first + 6, "zone");
+}
