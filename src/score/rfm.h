@@ -115,6 +115,7 @@ extern RfmCounting rfm_parse_counting(const char *word);
 extern const char *rfm_counting_name(RfmCounting counting);
 extern void rfm_require(FunctionCallInfo fcinfo, int argument, const char *name);
 extern char *rfm_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
+extern const char *rfm_zone_of(const RfmPopulation *population, const char *zone);
 extern void rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring);
 
 /* rfm_segment.c: the segments that a map names, for each score. */

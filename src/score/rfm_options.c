@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/clock.h"
 #include "compat.h"
 #include "score/rfm.h"
 
@@ -161,4 +162,28 @@ rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring)
 	}
 
 	scoring->zone = rfm_text_argument(fcinfo, first + 6, "zone");
+}
+
+/*
+ * The zone of a population's days, for functions that need its orders one by one: the one that is asked for (or NULL), which
+ * must be that of the population if it has one, else that of the shop. A population counted by rows has no single orders.
+ */
+const char *
+rfm_zone_of(const RfmPopulation *population, const char *zone)
+{
+	const char *own = population == NULL ? "" : rfm_population_zone(population);
+
+	if (population != NULL && rfm_population_counting(population) == RFM_BY_ROWS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("population is counted by rows"),
+				 errdetail("Only the totals of each customer are kept in it."),
+				 errhint("Aggregate it with crm.rfm_agg(customer, at, amount, 'days', zone).")));
+	if (zone != NULL && own[0] != '\0' && strcmp(zone, own) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the days of the population are those of time zone \"%s\", not of \"%s\"", own, zone)));
+	if (own[0] != '\0')
+		return own;
+	return zone != NULL ? zone : clock_timezone();
 }

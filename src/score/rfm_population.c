@@ -350,22 +350,46 @@ rfm_population_customers(const RfmPopulation *population)
 	return population->customers;
 }
 
+/*
+ * Counted by rows, nothing else knows the customers' indexes, and the records themselves are put in order: what is asked of
+ * them next is asked in that order, and finds one beside the other.
+ */
 uint32 *
-rfm_population_order(const RfmPopulation *population)
+rfm_population_order(RfmPopulation *population)
 {
 	uint32		count = population->ncustomers;
 	uint32	   *order = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) Max(count, 1));
 	uint64	   *ids;
+	RfmCustomer *customers;
 
 	for (uint32 i = 0; i < count; i++)
 		order[i] = i;
 	if (population->ordered)
 		return order;
+
 	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * (Size) count);
 	for (uint32 i = 0; i < count; i++)
 		ids[i] = rfm_sortable(population->customers[i].customer);
 	rfm_radix_sort(ids, order, count);
 	pfree(ids);
+	if (population->counting != RFM_BY_ROWS)
+		return order;
+
+	customers = MemoryContextAllocHuge(population->context, sizeof(RfmCustomer) * (Size) population->customers_allocated);
+	for (uint32 i = 0; i < count; i++)
+	{
+		prefetch(&population->customers[order[Min(i + 16, count - 1)]]);
+		customers[i] = population->customers[order[i]];
+	}
+	for (uint32 i = 0; i < count; i++)
+		order[i] = i;
+	pfree(population->customers);
+	population->customers = customers;
+	population->ordered = true;
+	if (population->slots != NULL)
+		pfree(population->slots);
+	population->slots = NULL;
+	population->nslots = 0;
 	return order;
 }
 

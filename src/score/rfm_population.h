@@ -80,8 +80,8 @@ extern const RfmCustomer *rfm_population_customers(const RfmPopulation *populati
 /* The orders or days of a customer by his index, ascending by key; none when counted by rows. */
 extern const RfmKey *rfm_population_keys(const RfmPopulation *population, uint32 customer, uint32 *count);
 
-/* Indexes of the customers, ascending by id; palloc'd. */
-extern uint32 *rfm_population_order(const RfmPopulation *population);
+/* Indexes of the customers, ascending by id; palloc'd. May change the indexes, so to be asked for before these are used. */
+extern uint32 *rfm_population_order(RfmPopulation *population);
 
 /* Exact, shown with as many digits as numeric's sum would have. Error 22003 when out of numeric's range. */
 extern Decimal rfm_population_total(const RfmPopulation *population, uint32 customer);
