@@ -125,3 +125,22 @@ CREATE AGGREGATE crm.retention(VARIADIC conditions boolean[]) (
 );
 COMMENT ON AGGREGATE crm.retention(boolean[]) IS
 'which conditions a group meets, as retention of ClickHouse: the first element says whether any row met the first condition, each other one whether that is so and any row met its condition, in whatever order. SELECT user_id, crm.retention(at::date = ''2026-01-01'', at::date = ''2026-01-02'') FROM visits GROUP BY user_id. There are 1 to 32 conditions; NULL is false. NULL without rows. Errors: 22004 the array of conditions is NULL, 22023 the number of conditions, or it differs within a group';
+
+------------------------------------------------------------------------------------------------------------------
+-- On the feeds
+------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION crm.funnel(
+	kinds text[],
+	within interval,
+	modes text[] DEFAULT NULL,
+	since timestamptz DEFAULT '-infinity',
+	until timestamptz DEFAULT crm.now(),
+	zone text DEFAULT crm.timezone(),
+	OUT step integer, OUT kind text, OUT customers bigint, OUT share numeric, OUT conversion numeric, OUT lost bigint,
+	OUT median_time interval, OUT median_total interval)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'crm_score_funnel'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 5;
+COMMENT ON FUNCTION crm.funnel(text[], interval, text[], timestamptz, timestamptz, text) IS
+'how far customers come from one kind of event to the next, by the rules of crm.window_funnel: SELECT * FROM crm.funnel(''{view,cart,order}'', ''1 day''). A row for each step: customers who came to it; their share of those who came to the first step; conversion, their share of those who came to the step before, and how many of these were lost; the median time from the step before, and from the first step (the mean of the two in the middle for an even number), in days of 24 hours, by the run of events that brought each customer so far first. Conversion and lost of the first step are NULL, as is what nobody did. Events from "since" up to "until" are read, both included, of the named kinds only; within may have months and days, which are those of the zone. modes are those of crm.window_funnel; NULL is strict_once where a kind is named twice, so that one event is not two steps, and no mode otherwise. Memory is bounded by maintenance_work_mem, beyond it events go to temporary files. Errors: 22004 another argument or a kind is NULL, 22023 a mode, the window or the number of kinds, 42704 no such kind, 55000 a feed is stale';
