@@ -136,28 +136,44 @@ name_compare(const void *a, const void *b, void *arg)
 	return (x->length > y->length) - (x->length < y->length);
 }
 
-uint32 *
-item_names_sort(ItemNames *names)
+static uint32 *
+sorted_numbers(const ItemNames *names, bool *changed)
 {
-	uint32	   *order;
-	uint32	   *number;
-	ItemName   *items;
-	bool		sorted = true;
+	uint32	   *order = palloc_extended(sizeof(uint32) * Max((Size) names->count, 1), MCXT_ALLOC_HUGE);
 
-	order = palloc_extended(sizeof(uint32) * Max((Size) names->count, 1), MCXT_ALLOC_HUGE);
+	*changed = false;
 	for (uint32 i = 0; i < names->count; i++)
 	{
 		order[i] = i;
-		if (i > 0 && sorted)
-			sorted = name_compare(&order[i - 1], &order[i], names->items) < 0;
+		if (i > 0 && !*changed)
+			*changed = name_compare(&order[i - 1], &order[i], names->items) > 0;
 	}
-	if (sorted)
+	if (*changed)
+		qsort_arg(order, names->count, sizeof(uint32), name_compare, names->items);
+	return order;
+}
+
+uint32 *
+item_names_order(const ItemNames *names)
+{
+	bool		changed;
+
+	return sorted_numbers(names, &changed);
+}
+
+uint32 *
+item_names_sort(ItemNames *names)
+{
+	bool		changed;
+	uint32	   *order = sorted_numbers(names, &changed);
+	uint32	   *number;
+	ItemName   *items;
+
+	if (!changed)
 	{
 		pfree(order);
 		return NULL;
 	}
-	qsort_arg(order, names->count, sizeof(uint32), name_compare, names->items);
-
 	number = palloc_extended(sizeof(uint32) * (Size) names->count, MCXT_ALLOC_HUGE);
 	items = MemoryContextAllocHuge(names->context, sizeof(ItemName) * (Size) names->room);
 	for (uint32 i = 0; i < names->count; i++)

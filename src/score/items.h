@@ -25,6 +25,9 @@ extern Datum item_name_datum(const ItemNames *names, uint32 item);	/* text */
  */
 extern uint32 *item_names_sort(ItemNames *names);
 
+/* The items' numbers in the order of their bytes, palloc'd; nothing is numbered anew. */
+extern uint32 *item_names_order(const ItemNames *names);
+
 /* The number of the item that a value of a feed names; false where it is unknown or an array. */
 extern bool item_names_add_value(ItemNames *names, Value value, uint32 *item);
 
