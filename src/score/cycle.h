@@ -68,4 +68,7 @@ typedef void (*CycleVisit) (void *context, const CustomerCycle *cycle);
 extern void cycles_of_customer(const CycleRules *rules, const ItemCycle *items, StreamRow *rows, int64 nrows,
 							   CycleVisit visit, void *context);
 
+/* cycle_functions.c: (apart, prior, min_repeat, min_intervals) from "first" on. */
+extern void cycle_rules(FunctionCallInfo fcinfo, int first, CycleRules *rules);
+
 #endif							/* CRM_CYCLE_H */

@@ -50,9 +50,8 @@ get_intervals(FunctionCallInfo fcinfo, int first, CycleRules *rules)
 	}
 }
 
-/* apart, prior, min_repeat and min_intervals, from "first" on. */
-static void
-get_rules(FunctionCallInfo fcinfo, int first, CycleRules *rules)
+void
+cycle_rules(FunctionCallInfo fcinfo, int first, CycleRules *rules)
 {
 	get_intervals(fcinfo, first, rules);
 	rules->min_repeat = argument_share(fcinfo, first + 2, "min_repeat");
@@ -192,7 +191,7 @@ crm_score_cycles_of(PG_FUNCTION_ARGS)
 	Purchases	purchases;
 
 	InitMaterializedSRF(fcinfo, 0);
-	get_rules(fcinfo, 1, &rules);
+	cycle_rules(fcinfo, 1, &rules);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	purchases_of_sales(fcinfo, 0, &purchases);
@@ -210,7 +209,7 @@ crm_score_cycles(PG_FUNCTION_ARGS)
 	Purchases	purchases;
 
 	InitMaterializedSRF(fcinfo, 0);
-	get_rules(fcinfo, 2, &rules);
+	cycle_rules(fcinfo, 2, &rules);
 	read_purchases(fcinfo, 6, true, &purchases);
 	put_items(fcinfo, &purchases, &rules);
 	purchases_end(&purchases);
@@ -227,7 +226,7 @@ crm_score_customer_cycles_of(PG_FUNCTION_ARGS)
 	Purchases	purchases;
 
 	InitMaterializedSRF(fcinfo, 0);
-	get_rules(fcinfo, 1, &rules);
+	cycle_rules(fcinfo, 1, &rules);
 	argument_require(fcinfo, 5, "only_cyclic");
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
@@ -246,7 +245,7 @@ crm_score_customer_cycles(PG_FUNCTION_ARGS)
 	Purchases	purchases;
 
 	InitMaterializedSRF(fcinfo, 0);
-	get_rules(fcinfo, 2, &rules);
+	cycle_rules(fcinfo, 2, &rules);
 	argument_require(fcinfo, 6, "only_cyclic");
 	read_purchases(fcinfo, 7, true, &purchases);
 	put_customers(fcinfo, &purchases, &rules, PG_GETARG_BOOL(6));
