@@ -93,7 +93,7 @@ CREATE FUNCTION crm.define_customers(query text) RETURNS void
 	AS 'MODULE_PATHNAME', 'crm_feed_define_customers'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.define_customers(text) IS
-'defines who the customers are, or defines it anew: one SELECT with a row for each customer and a column customer_id (integer, uuid or text), every other column being an attribute (text, number, boolean, date, timestamptz, or an array of these; timestamp without time zone is read in the zone of crm.timezone(), with a NOTICE). The query runs as the calling role, under the search_path of now. It must be without parameters, volatile functions and the current time. Errors: 42601 not one SELECT, 42703 column missing, 42804 type not supported or another key than the other feeds have, 42611 column without name, 42701 two columns of one name, 42P17 volatile or flowing with time, 42P02 parameters, 0A000 changes data, locks rows, reads temporary tables or other feeds, 42501 not the definer of the feed that is replaced, 22004 query is NULL';
+'defines who the customers are, or defines it anew: one SELECT with a row for each customer and a column customer_id (integer, uuid or text), every other column being an attribute (text, number, boolean, date, timestamptz, or an array of these; timestamp without time zone is read in the zone of crm.timezone(), with a NOTICE). Where the key is no integer, the view crm_feed.customer has it besides, as customer_key. The query runs as the calling role, under the search_path of now. It must be without parameters, volatile functions, the current time and what differs from session to session. Errors: 42601 not one SELECT, 42703 column missing, 42804 type not supported or another key than the other feeds have, 42611 column without name, 42701 two columns of one name, 42939 an attribute called customer_key where the key is no integer, 42P17 volatile, flowing with time or depending on the session, 42P02 parameters, 0A000 changes data, locks rows, uses what is temporary, or reads other feeds, 42501 not the definer of the feed that is replaced, 22004 query is NULL, 55P03 the feed, or a table, is in use for longer than a second: try again';
 
 CREATE FUNCTION crm.define_event(kind text, query text) RETURNS void
 	AS 'MODULE_PATHNAME', 'crm_feed_define_event'
@@ -105,13 +105,13 @@ CREATE FUNCTION crm.drop_event(kind text, with_events boolean DEFAULT false) RET
 	AS 'MODULE_PATHNAME', 'crm_feed_drop_event'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.drop_event(text, boolean) IS
-'drops a kind of event: of a defined one the view, of a tracked one the stored events, if with_events is true. Errors: 42704 no such kind, 2BP01 tracked events are stored and with_events is false or NULL, 42501 not the definer, 42939 kind is customer, 22004 kind is NULL';
+'drops a kind of event: of a defined one the view, of a tracked one the stored events, if with_events is true. Errors: 42704 no such kind, 2BP01 tracked events are stored and with_events is false or NULL, 42501 not the definer, and for a tracked kind not the owner of the extension, 42939 kind is customer, 22004 kind is NULL, 55P03 its view is in use for longer than a second';
 
 CREATE FUNCTION crm.release_feeds() RETURNS integer
 	AS 'MODULE_PATHNAME', 'crm_feed_release'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.release_feeds() IS
-'drops the views of all feeds, so that the shop''s tables can be altered or dropped; crm.rebuild_feeds() makes them again. Until then reading a feed is an error (55000). Returns how many were released. Error 42501 for who may not act as all their definers';
+'drops the views of all feeds, so that the shop''s tables can be altered or dropped; crm.rebuild_feeds() makes them again. Until then reading a feed is an error (55000). What was granted on a view goes with it, save what crm.grant_access gives. Returns how many were released. Errors: 42501 for who may not act as all their definers, 55P03 a feed is in use for longer than a second: try again';
 
 CREATE FUNCTION crm.rebuild_feeds() RETURNS integer
 	AS 'MODULE_PATHNAME', 'crm_feed_rebuild'
@@ -141,11 +141,12 @@ CREATE FUNCTION crm.track(
 	AS 'MODULE_PATHNAME', 'crm_feed_track'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.track(bigint, text, jsonb, timestamptz, text, text) IS
-'stores an event that the shop has no table for. True when it is stored, false when the customer already has an event of this kind with this event_key, NULL when it was refused and on_error is ''warn'', which makes errors warnings. properties is an object of strings (ISO dates and instants are read as such), numbers, booleans, and arrays of these. Errors: 22004 an argument other than event_key is NULL, 22023 properties or on_error, 22008 at is infinite or not in the years 1 to 9999, 42710 the kind is defined by a query, 42939 kind is customer, 55P03 a new month''s partition could not be made within a second';
+'stores an event that the shop has no table for. True when it is stored, false when the customer already has an event of this kind with this event_key, NULL when it was refused and on_error is ''warn'', which makes errors warnings. properties is an object of strings (ISO dates and instants are read as such), numbers, booleans, and arrays of these. Errors: 22004 an argument other than event_key is NULL, 22023 properties, 54000 event_key has more than 1024 bytes, 22008 at is infinite or not in the years 1 to 9999, 42710 the kind is defined by a query, 42939 kind is customer, 55P03 a new month''s partition could not be made within a second (it is made ahead, so that this is rare), 55000 the month''s partition is detached; and, whatever on_error is, 22004 or 22023 for on_error itself';
 
 CREATE FUNCTION crm.drop_events_before(before timestamptz) RETURNS integer
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
+	SET lock_timeout = '1s'			-- a shop that is just tracking is not to wait for us, nor we for it
 AS $function$
 DECLARE
 	part record;
@@ -155,8 +156,6 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument "before" must not be null';
 	END IF;
 
-	-- A shop that is just tracking is not to wait for us, nor we for it.
-	PERFORM set_config('lock_timeout', '1s', true);
 	FOR part IN
 		SELECT p.relation::regclass AS relation, p.month
 		  FROM (SELECT i.inhrelid AS relation,
@@ -174,6 +173,12 @@ BEGIN
 		dropped := dropped + 1;
 	END LOOP;
 	RETURN dropped;
+EXCEPTION WHEN lock_not_available THEN
+	RAISE EXCEPTION USING
+		ERRCODE = 'lock_not_available',
+		MESSAGE = 'tracked events are in use',
+		DETAIL = 'A month can be dropped only while no transaction has just read or tracked events.',
+		HINT = 'Somebody else uses them for longer than we wait, because others would wait behind us. Try again.';
 END
 $function$;
 COMMENT ON FUNCTION crm.drop_events_before(timestamptz) IS

@@ -32,6 +32,7 @@ typedef struct Feed
 	Oid			view;			/* InvalidOid for a tracked kind */
 	Oid			owner;			/* the definer */
 	const char *search_path;	/* at definition */
+	List	   *relations;		/* of Oid: what the view reads, other views not resolved */
 	int			ncolumns;		/* without customer_id and at */
 	FeedColumn *columns;
 } Feed;

@@ -1,33 +1,30 @@
 /*
  * feed_check.c
- *		What a feed's query must be.
+ *		What a feed's query must be: one SELECT that changes nothing, with the columns that facts are made of.
  *
- * A feed is read again and again, as a whole and by customer, and its facts are compared with each other at different
- * times. So the query must be one SELECT that changes nothing, gives the same rows for the same data, and says what
- * happened rather than how long ago: what flows with time belongs into the predicate, whose answer has a known end.
- *
- * The check works on the parse tree: first as written, then analysed, then with the views in it expanded.
+ * The check works on the parse tree: first as written, then analysed, then (feed_constancy.c) with the views in it
+ * expanded.
  */
 #include "postgres.h"
 
-#include "access/tsmapi.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/keywords.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
 #include "parser/scanner.h"
-#include "rewrite/rewriteHandler.h"
+#include "rewrite/prs2lock.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/clock.h"
 #include "compat.h"
@@ -63,36 +60,16 @@ feed_parse(const char *text)
 	return statements;
 }
 
-static void
-flows_with_time(const char *what)
+Query *
+feed_analyse(RawStmt *statement, const char *text)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-			 errmsg("query of a feed must not depend on the current time"),
-			 errdetail("It, or a view that it reads, uses %s.", what),
-			 errhint("A feed says what happened and when; say \"how long ago\" as a window of the predicate, "
-					 "such as \"in last 30 days\".")));
-}
+	ErrorContextCallback callback = {error_context_stack, text_error_callback, unconstify(char *, text)};
+	Query	   *query;
 
-/* 'today'::date would be the day of the definition, for ever. */
-static void
-check_literal_cast(const TypeCast *cast)
-{
-	static const char *const flowing[] = {"now", "today", "tomorrow", "yesterday"};
-	const char *type = strVal(llast(cast->typeName->names));
-	const char *text;
-
-	if (!IsA(cast->arg, A_Const) || nodeTag(&((A_Const *) cast->arg)->val) != T_String ||
-		((A_Const *) cast->arg)->isnull)
-		return;
-	if (strcmp(type, "date") != 0 && strcmp(type, "timestamp") != 0 && strcmp(type, "timestamptz") != 0)
-		return;
-	text = ((A_Const *) cast->arg)->val.sval.sval;
-	for (size_t i = 0; i < lengthof(flowing); i++)
-	{
-		if (pg_strcasecmp(text, flowing[i]) == 0)
-			flows_with_time(psprintf("'%s'::%s", text, type));
-	}
+	error_context_stack = &callback;
+	query = parse_analyze_fixedparams(statement, text, NULL, 0, NULL);
+	error_context_stack = callback.previous;
+	return query;
 }
 
 /* What only the text as written shows, or shows best. */
@@ -133,104 +110,56 @@ check_written(Node *node, void *context)
 						 errdetail("It has a clause FOR UPDATE, FOR SHARE or the like."),
 						 errhint("Leave the clause out.")));
 			break;
-		case T_TypeCast:
-			check_literal_cast((TypeCast *) node);
-			break;
 		default:
 			break;
 	}
 	return raw_expression_tree_walker(node, check_written, context);
 }
 
-static bool
-check_function(Oid function, void *context)
-{
-	(void) context;
+static bool check_tables(Node *node, void *context);
 
-	switch (function)
-	{
-		case F_NOW:
-		case F_TRANSACTION_TIMESTAMP:
-		case F_STATEMENT_TIMESTAMP:
-		case F_CLOCK_TIMESTAMP:
-		case F_TIMEOFDAY:
-		case F_AGE_TIMESTAMPTZ:
-		case F_AGE_TIMESTAMP:
-		case F_AGE_XID:
-			flows_with_time(format_procedure(function));
-			break;
-		default:
-			break;
-	}
-	if (get_func_namespace(function) == get_namespace_oid("crm", true) && get_func_nargs(function) == 0 &&
-		strcmp(get_func_name(function), "now") == 0)
-		flows_with_time("crm.now()");
-	if (func_volatile(function) == PROVOLATILE_VOLATILE)
+static void
+check_type(Oid type)
+{
+	Oid			element = get_element_type(type);
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(OidIsValid(element) ? element : type));
+	bool		temporary = HeapTupleIsValid(tuple) && isAnyTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+
+	if (temporary)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("query of a feed must not call volatile functions"),
-				 errdetail("It, or a view that it reads, calls %s.", format_procedure(function)),
-				 errhint("A feed must give the same rows for the same data. If this function does, "
-						 "declare it STABLE or IMMUTABLE.")));
-	return false;
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("query of a feed must not use temporary types"),
+				 errdetail("Type %s is temporary.", format_type_be(type)),
+				 errhint("A feed is read by other sessions too: create the type in a permanent schema.")));
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
 }
 
-/* What the text means, views expanded. */
-static bool
-check_meaning(Node *node, void *context)
+/* What a view reads; the view itself stands in its own rule. */
+static void
+check_view(Oid view)
 {
-	if (node == NULL)
-		return false;
-	(void) check_functions_in_node(node, check_function, NULL);
-	if (IsA(node, SQLValueFunction))
-	{
-		switch (((SQLValueFunction *) node)->op)
-		{
-			case SVFOP_CURRENT_DATE:
-				flows_with_time("CURRENT_DATE");
-				break;
-			case SVFOP_CURRENT_TIME:
-			case SVFOP_CURRENT_TIME_N:
-				flows_with_time("CURRENT_TIME");
-				break;
-			case SVFOP_CURRENT_TIMESTAMP:
-			case SVFOP_CURRENT_TIMESTAMP_N:
-				flows_with_time("CURRENT_TIMESTAMP");
-				break;
-			case SVFOP_LOCALTIME:
-			case SVFOP_LOCALTIME_N:
-				flows_with_time("LOCALTIME");
-				break;
-			case SVFOP_LOCALTIMESTAMP:
-			case SVFOP_LOCALTIMESTAMP_N:
-				flows_with_time("LOCALTIMESTAMP");
-				break;
-			default:
-				break;
-		}
-	}
-	else if (IsA(node, TableSampleClause) && ((TableSampleClause *) node)->repeatable == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("query of a feed must not take a random sample"),
-				 errdetail("It, or a view that it reads, has TABLESAMPLE without REPEATABLE."),
-				 errhint("Add REPEATABLE (seed), or leave the clause out.")));
-	else if (IsA(node, Query))
-		return query_tree_walker((Query *) node, check_meaning, context, 0);
-	return expression_tree_walker(node, check_meaning, context);
+	Relation	rel = table_open(view, AccessShareLock);
+
+	check_stack_depth();
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+		(void) check_tables((Node *) rel->rd_rules->rules[i]->actions, &view);
+	table_close(rel, AccessShareLock);
 }
 
-/* Tables that another session does not have, and views that are dropped and made again while this one depends on them. */
+/* Tables and types that another session does not have, and views that are dropped and made again while this one depends on them. */
 static bool
 check_tables(Node *node, void *context)
 {
+	const Oid  *inside = context;	/* of which view, or NULL */
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, RangeTblEntry))
 	{
 		RangeTblEntry *entry = (RangeTblEntry *) node;
 
-		if (entry->rtekind != RTE_RELATION)
+		if (entry->rtekind != RTE_RELATION || (inside != NULL && entry->relid == *inside))
 			return false;
 		if (get_rel_persistence(entry->relid) == RELPERSISTENCE_TEMP)
 			ereport(ERROR,
@@ -244,10 +173,15 @@ check_tables(Node *node, void *context)
 					 errmsg("query of a feed must not read another feed"),
 					 errdetail("crm_feed.%s is a feed's view.", quote_identifier(get_rel_name(entry->relid))),
 					 errhint("Read the tables that the other feed reads.")));
+		if (get_rel_relkind(entry->relid) == RELKIND_VIEW)
+			check_view(entry->relid);
 		return false;
 	}
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, check_tables, context, QTW_EXAMINE_RTES_BEFORE);
+	if (IsA(node, Const) || IsA(node, RelabelType) || IsA(node, CoerceViaIO) || IsA(node, ArrayCoerceExpr) ||
+		IsA(node, CoerceToDomain) || IsA(node, FuncExpr))
+		check_type(exprType(node));
 	return expression_tree_walker(node, check_tables, context);
 }
 
@@ -345,6 +279,16 @@ check_at(const char *kind, const TargetEntry *entry, bool quiet, FeedQueryColumn
 }
 
 static void
+reserved_column(const char *kind, const char *column, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RESERVED_NAME),
+			 errmsg("column \"%s\" of feed \"%s\" has a reserved name", column, kind),
+			 errdetail_internal("%s", why),
+			 errhint("Give the column another name with AS, or leave it out.")));
+}
+
+static void
 check_fact(const char *kind, const TargetEntry *entry, bool customers, bool quiet, FeedQueryColumn *column)
 {
 	Oid			type = exprType((Node *) entry->expr);
@@ -352,11 +296,7 @@ check_fact(const char *kind, const TargetEntry *entry, bool customers, bool quie
 
 	if (!customers && (profile_is_reserved_property(entry->resname, strlen(entry->resname)) ||
 					   strcmp(entry->resname, "kind") == 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("column \"%s\" of feed \"%s\" has a reserved name", entry->resname, kind),
-				 errdetail("Every event has \"%s\" by itself.", entry->resname),
-				 errhint("Give the column another name with AS, or leave it out.")));
+		reserved_column(kind, entry->resname, psprintf("Every event has \"%s\" by itself.", entry->resname));
 	if (feed_is_localtime(type, false))
 	{
 		column->localtime = true;
@@ -427,6 +367,14 @@ check_columns(FeedQuery *query, const char *kind, Query *analysed, bool quiet)
 		else
 			check_fact(kind, entry, customers, quiet, column);
 	}
+	if (customers && query->key != FEED_KEY_INTEGER)
+	{
+		for (int i = 0; i < query->ncolumns; i++)
+		{
+			if (strcmp(query->columns[i].name, FEED_CUSTOMER_KEY) == 0)
+				reserved_column(kind, FEED_CUSTOMER_KEY, "Where the key is no integer, it is the key itself.");
+		}
+	}
 	if (!has_key)
 		missing_column(kind, "customer_id", "It says whose fact a row is.", "user_id AS customer_id");
 	if (!customers && !has_at)
@@ -458,9 +406,9 @@ feed_check(const char *kind, const char *text, bool quiet)
 {
 	FeedQuery  *query = palloc0(sizeof(FeedQuery));
 	List	   *statements = feed_parse(text);
+	List	   *literals;
 	RawStmt    *statement;
 	Query	   *analysed;
-	ErrorContextCallback callback;
 
 	if (list_length(statements) != 1)
 		ereport(ERROR,
@@ -477,19 +425,12 @@ feed_check(const char *kind, const char *text, bool quiet)
 				 errdetail("It is %s.", GetCommandTagName(CreateCommandTag(statement->stmt))),
 				 HINT_SELECT));
 	(void) check_written(statement->stmt, NULL);
+	literals = feed_flowing_literals(statement->stmt);
 
 	query->text = statement_text(text, statement);
-
-	callback.previous = error_context_stack;
-	callback.callback = text_error_callback;
-	callback.arg = unconstify(char *, text);
-	error_context_stack = &callback;
-	analysed = parse_analyze_fixedparams(statement, text, NULL, 0, NULL);
-	error_context_stack = callback.previous;
-
+	analysed = feed_analyse(statement, text);
+	feed_check_constancy(analysed, literals);
 	(void) check_tables((Node *) analysed, NULL);
-	(void) check_meaning((Node *) analysed, NULL);
-	(void) check_meaning((Node *) QueryRewrite(copyObject(analysed)), NULL);
 	check_columns(query, kind, analysed, quiet);
 	return query;
 }

@@ -2,19 +2,12 @@
  * feed_define.c
  *		Defining, dropping, releasing and rebuilding feeds.
  *
- * A feed is a view crm_feed.<kind> around the shop's query, and belongs to its definer, whose rights on the tables are
- * the ones that count. It is made as the owner of the extension, because a definer need not be able to create anything in
- * that schema, and then given to him. The view is no member of the extension: it is dumped like any view of the shop.
- *
- * An integer key stays as it is, uncast, so that a lookup by customer goes by the shop's index on it. Any other key is
- * joined to its id, and there it is our text that is cast to the type of the shop's column, for the same reason. The join
- * is an outer one: an event of a key without id must be seen, to be counted as passed over.
+ * crm.source has the texts, feed_view.c makes the views. Who waits for a view that is dropped or made anew may be the
+ * shop, in the middle of an order, and whoever comes behind us waits with us: so none of these waits long for a lock.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -23,7 +16,6 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "feed/feed_private.h"
@@ -38,8 +30,9 @@ PG_FUNCTION_INFO_V1(crm_feed_rebuild);
 
 /* Only one at a time changes the feeds; who reads them is not hindered. */
 static void
-lock_sources(void)
+begin_change(FeedImpatience *impatience)
 {
+	feed_begin_impatience(impatience);
 	LockRelationOid(feed_relation("source"), ShareRowExclusiveLock);
 }
 
@@ -92,55 +85,6 @@ kind_argument(FunctionCallInfo fcinfo, int argument)
 	return kind;
 }
 
-static const char *
-qualified_collation(Oid collation)
-{
-	char	   *name = get_collation_name(collation);
-	FeedRights	rights;
-	Datum		text;
-
-	if (name == NULL)
-		elog(ERROR, "cache lookup failed for collation %u", collation);
-	/* Under a path that does not hold it, a collation's own output names its schema. */
-	feed_enter_extension(&rights);
-	text = DirectFunctionCall1(regcollationout, ObjectIdGetDatum(collation));
-	feed_leave(&rights);
-	return DatumGetCString(text);
-}
-
-/* The view's text. */
-static char *
-view_text(const char *kind, const FeedQuery *query)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE VIEW crm_feed.%s AS SELECT", quote_identifier(kind));
-	for (int i = 0; i < query->ncolumns; i++)
-	{
-		const char *name = quote_identifier(query->columns[i].name);
-
-		appendStringInfoString(&sql, i > 0 ? ", " : " ");
-		if (query->key != FEED_KEY_INTEGER && strcmp(query->columns[i].name, "customer_id") == 0)
-			appendStringInfoString(&sql, "k.customer_id");
-		else if (query->columns[i].localtime)
-			appendStringInfo(&sql, "f.%s::pg_catalog.timestamptz AS %s", name, name);
-		else
-			appendStringInfo(&sql, "f.%s", name);
-	}
-	/* The line end closes a comment at the end of the query. */
-	appendStringInfo(&sql, " FROM (\n%s\n) AS f", query->text);
-	if (query->key != FEED_KEY_INTEGER)
-	{
-		appendStringInfo(&sql, " LEFT JOIN crm.customer_key AS k ON f.customer_id OPERATOR(pg_catalog.=) k.key::%s",
-						 query->key_type == UUIDOID ? "pg_catalog.uuid" :
-						 query->key_type == BPCHAROID ? "pg_catalog.bpchar" : "pg_catalog.text");
-		if (OidIsValid(query->key_collation) && query->key_collation != DEFAULT_COLLATION_OID)
-			appendStringInfo(&sql, " COLLATE %s", qualified_collation(query->key_collation));
-	}
-	return sql.data;
-}
-
 /* All feeds count customers in the same way, or no event would find its customer. */
 static void
 check_same_key(const char *kind, FeedKey key, Oid key_type, List *sources)
@@ -178,28 +122,6 @@ check_old_keys(FeedKey key)
 				 errhint("Delete the rows of crm.identity whose namespace is 'shop', if they mean nothing any more.")));
 }
 
-static void
-drop_view(const char *kind)
-{
-	if (OidIsValid(feed_view(kind)))
-		feed_execute(psprintf("DROP VIEW crm_feed.%s", quote_identifier(kind)), 0, NULL, NULL, NULL);
-}
-
-/* As the extension's owner, under the feed's path, by which the names of the query are understood. */
-static void
-make_view(const char *kind, const FeedQuery *query, const char *definer, const char *search_path)
-{
-	char	   *sql = view_text(kind, query);
-	FeedRights	rights;
-
-	feed_enter_extension(&rights);
-	feed_set("search_path", search_path);
-	feed_execute(sql, 0, NULL, NULL, NULL);
-	feed_leave(&rights);
-	feed_execute(psprintf("ALTER VIEW crm_feed.%s OWNER TO %s", quote_identifier(kind), quote_identifier(definer)),
-				 0, NULL, NULL, NULL);
-}
-
 static bool
 view_is_indexed(const char *kind)
 {
@@ -226,10 +148,11 @@ define(const char *kind, const char *text)
 	FeedSource *old;
 	FeedQuery  *query;
 	FeedRights	rights;
+	FeedImpatience impatience;
+	Oid			definer = GetUserId();
 	char	   *path = feed_current_path();
-	char	   *definer = GetUserNameFromId(GetUserId(), false);
 
-	lock_sources();
+	begin_change(&impatience);
 	sources = feed_sources();
 	old = feed_source_find(sources, kind);
 	if (old != NULL && old->tracked)
@@ -241,7 +164,7 @@ define(const char *kind, const char *text)
 	if (old != NULL)
 		feed_check_privilege(kind, old->definer);
 
-	feed_enter(&rights, GetUserId(), path);
+	feed_enter(&rights, definer, path);
 	query = feed_check(kind, text, false);
 	feed_leave(&rights);
 	check_same_key(kind, query->key, query->key_type, sources);
@@ -249,20 +172,13 @@ define(const char *kind, const char *text)
 	SPI_connect();
 	feed_enter_extension(&rights);
 	check_old_keys(query->key);
-	drop_view(kind);
-	{
-		FeedRights	zone;
-
-		/* A literal without zone is of the shop's zone, as the columns are. */
-		feed_enter(&zone, GetUserId(), FEED_SAFE_PATH);
-		make_view(kind, query, definer, path);
-		feed_leave(&zone);
-	}
+	feed_make_view(kind, query, definer, path);
 	{
 		Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 		Datum		values[] = {
 			CStringGetTextDatum(kind), CStringGetTextDatum(query->text), CStringGetTextDatum(path),
-			CStringGetTextDatum(definer), CStringGetTextDatum(format_type_be(query->key_type))
+			CStringGetTextDatum(GetUserNameFromId(definer, false)),
+			CStringGetTextDatum(format_type_be(query->key_type))
 		};
 
 		feed_execute("INSERT INTO crm.source AS s (kind, query, search_path, definer, tracked, key_type, indexed, "
@@ -279,8 +195,9 @@ define(const char *kind, const char *text)
 	feed_leave(&rights);
 
 	if (query->key != FEED_KEY_INTEGER && strcmp(kind, FEED_CUSTOMER) == 0)
-		(void) feed_make_identities(feed_source_find(feed_sources(), kind), GetUserId());
+		(void) feed_make_identities(feed_find(feed_load(), kind));
 	SPI_finish();
+	feed_end_impatience(&impatience);
 }
 
 static char *
@@ -318,8 +235,9 @@ crm_feed_drop_event(PG_FUNCTION_ARGS)
 	Datum		values[] = {CStringGetTextDatum(kind)};
 	FeedSource *source;
 	FeedRights	rights;
+	FeedImpatience impatience;
 
-	lock_sources();
+	begin_change(&impatience);
 	source = feed_source_find(feed_sources(), kind);
 	if (source == NULL)
 		ereport(ERROR,
@@ -328,6 +246,10 @@ crm_feed_drop_event(PG_FUNCTION_ARGS)
 				 errhint("crm.feeds lists them.")));
 	if (!source->tracked)
 		feed_check_privilege(kind, source->definer);
+	else if (!has_privs_of_role(GetUserId(), feed_owner_of(feed_relation("event"))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of extension crm_marketing to drop tracked events")));
 
 	SPI_connect();
 	feed_enter_extension(&rights);
@@ -345,11 +267,12 @@ crm_feed_drop_event(PG_FUNCTION_ARGS)
 		feed_execute("DELETE FROM crm.event_key WHERE kind = $1", 1, types, values, NULL);
 	}
 	else
-		drop_view(kind);
+		feed_drop_view(kind);
 	feed_execute("DELETE FROM crm.source WHERE kind = $1", 1, types, values, NULL);
 	changed();
 	feed_leave(&rights);
 	SPI_finish();
+	feed_end_impatience(&impatience);
 	PG_RETURN_VOID();
 }
 
@@ -359,30 +282,34 @@ crm_feed_release(PG_FUNCTION_ARGS)
 	List	   *sources;
 	ListCell   *cell;
 	FeedRights	rights;
+	FeedImpatience impatience;
 	int			count = 0;
 
 	(void) fcinfo;
-	lock_sources();
+	begin_change(&impatience);
 	sources = feed_sources();
 	SPI_connect();
 	foreach(cell, sources)
 	{
 		FeedSource *source = lfirst(cell);
-		Oid			types[] = {TEXTOID};
-		Datum		values[] = {CStringGetTextDatum(source->kind)};
+		Oid			types[] = {TEXTOID, TEXTOID};
+		Datum		values[2];
 
 		if (source->tracked || source->released)
 			continue;
 		feed_check_privilege(source->kind, source->definer);
+		values[0] = CStringGetTextDatum(source->kind);
+		values[1] = CStringGetTextDatum(source->definer);
 		feed_enter_extension(&rights);
-		drop_view(source->kind);
-		feed_execute("UPDATE crm.source SET released = true, stale_reason = 'released' WHERE kind = $1",
-					 1, types, values, NULL);
+		feed_drop_view(source->kind);
+		feed_execute("UPDATE crm.source SET released = true, stale_reason = 'released', definer = $2 WHERE kind = $1",
+					 2, types, values, NULL);
 		feed_leave(&rights);
 		count++;
 	}
 	changed();
 	SPI_finish();
+	feed_end_impatience(&impatience);
 	PG_RETURN_INT32(count);
 }
 
@@ -398,27 +325,19 @@ rebuild(const FeedSource *source, List *sources)
 {
 	ErrorContextCallback callback = {error_context_stack, rebuild_error_callback, source->kind};
 	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[2];
-	Oid			view = feed_view(source->kind);
-	char	   *definer;
+	Datum		values[] = {CStringGetTextDatum(source->kind), CStringGetTextDatum(source->definer)};
 	FeedQuery  *query;
 	FeedRights	rights;
-	FeedRights	zone;
 	Oid			role;
 
 	error_context_stack = &callback;
-	/* A role may have another name since then; its view knows. */
-	if (OidIsValid(view))
-		definer = GetUserNameFromId(feed_find(feed_load(), source->kind)->owner, false);
-	else
-		definer = source->definer;
-	feed_check_privilege(source->kind, definer);
-	role = get_role_oid(definer, true);
+	feed_check_privilege(source->kind, source->definer);
+	role = get_role_oid(source->definer, true);
 	if (!OidIsValid(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("definer of feed \"%s\" is gone", source->kind),
-				 errdetail("There is no role \"%s\".", definer),
+				 errdetail("There is no role \"%s\".", source->definer),
 				 errhint("Define the feed again, as the role with whose rights it is to run.")));
 
 	feed_enter(&rights, role, source->search_path);
@@ -426,14 +345,9 @@ rebuild(const FeedSource *source, List *sources)
 	feed_leave(&rights);
 	check_same_key(source->kind, query->key, query->key_type, sources);
 
-	values[0] = CStringGetTextDatum(source->kind);
-	values[1] = CStringGetTextDatum(definer);
 	feed_enter_extension(&rights);
 	check_old_keys(query->key);
-	drop_view(source->kind);
-	feed_enter(&zone, GetUserId(), FEED_SAFE_PATH);
-	make_view(source->kind, query, definer, source->search_path);
-	feed_leave(&zone);
+	feed_make_view(source->kind, query, role, source->search_path);
 	feed_execute("UPDATE crm.source SET released = false, stale_reason = 'rebuilt', definer = $2 WHERE kind = $1",
 				 2, types, values, NULL);
 	changed();
@@ -447,10 +361,11 @@ crm_feed_rebuild(PG_FUNCTION_ARGS)
 {
 	List	   *sources;
 	ListCell   *cell;
+	FeedImpatience impatience;
 	int			count = 0;
 
 	(void) fcinfo;
-	lock_sources();
+	begin_change(&impatience);
 	sources = feed_sources();
 	SPI_connect();
 	foreach(cell, sources)
@@ -464,5 +379,6 @@ crm_feed_rebuild(PG_FUNCTION_ARGS)
 	}
 	changed();
 	SPI_finish();
+	feed_end_impatience(&impatience);
 	PG_RETURN_INT32(count);
 }

@@ -53,26 +53,27 @@ store_keys(SPITupleTable *table, uint64 count)
 	return stored;
 }
 
-/* The caller is connected to SPI. */
+/*
+ * Asks the view, which knows what the shop's query meant when it was defined: its text might mean something else by now.
+ * The caller is connected to SPI.
+ */
 uint64
-feed_make_identities(const FeedSource *source, Oid definer)
+feed_make_identities(const Feed *feed)
 {
-	const char *type = feed_key_of(source->key_type) == FEED_KEY_UUID ? "pg_catalog.uuid" : "pg_catalog.text";
-	char	   *sql;
+	static const char *const sql =
+		"SELECT f." FEED_CUSTOMER_KEY "::pg_catalog.text FROM crm_feed.customer AS f "
+		"WHERE f.customer_id IS NULL AND f." FEED_CUSTOMER_KEY " IS NOT NULL";
+	ErrorContextCallback callback;
 	SPIPlanPtr	plan;
 	Portal		portal;
 	FeedRights	rights;
 	uint64		made = 0;
 
-	/*
-	 * Compared as text: exact for all keys alike, and read as a whole anyway, so that no index of the shop is missed.
-	 * The anti-join is what makes a second call cheap, ON CONFLICT what makes it right.
-	 */
-	sql = psprintf("SELECT f.customer_id::%s::pg_catalog.text FROM (\n%s\n) AS f "
-				   "WHERE f.customer_id IS NOT NULL AND NOT EXISTS (SELECT FROM crm.customer_key AS k "
-				   "WHERE k.key OPERATOR(pg_catalog.=) f.customer_id::pg_catalog.text COLLATE pg_catalog.\"default\")",
-				   type, source->query);
-	feed_enter(&rights, definer, source->search_path);
+	callback.previous = error_context_stack;
+	callback.callback = feed_error_callback;
+	callback.arg = unconstify(char *, feed->kind);
+	error_context_stack = &callback;
+	feed_enter(&rights, feed->owner, feed->search_path);
 	plan = SPI_prepare(sql, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
@@ -95,6 +96,7 @@ feed_make_identities(const FeedSource *source, Oid definer)
 	}
 	SPI_cursor_close(portal);
 	feed_leave(&rights);
+	error_context_stack = callback.previous;
 	CommandCounterIncrement();
 	return made;
 }
@@ -102,8 +104,7 @@ feed_make_identities(const FeedSource *source, Oid definer)
 uint64
 feed_refresh_identities(void)
 {
-	List	   *sources = feed_sources();
-	FeedSource *source = feed_source_find(sources, FEED_CUSTOMER);
+	FeedSource *source = feed_source_find(feed_sources(), FEED_CUSTOMER);
 	Feed	   *feed;
 	uint64		made = 0;
 
@@ -111,10 +112,12 @@ feed_refresh_identities(void)
 	if (source == NULL || feed_key_of(source->key_type) == FEED_KEY_INTEGER)
 		return 0;
 	feed = feed_find(feed_load(), FEED_CUSTOMER);
+	if (feed == NULL)
+		return 0;				/* dropped between the two looks */
 	if (feed->stale)
 		feed_error_stale(feed);
 	SPI_connect();
-	made = feed_make_identities(source, feed->owner);
+	made = feed_make_identities(feed);
 	SPI_finish();
 	return made;
 }

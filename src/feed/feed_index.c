@@ -5,10 +5,17 @@
  * The planner is asked, with everything that reads whole tables made as dear as it can be: what it then still reads
  * whole, it has no index for. Sizes and statistics have no say in it, so that an empty shop gives the same answer as a
  * full one.
+ *
+ * An index that is not entered by the customer, nor by what was found for him elsewhere, is no lookup: all orders of a
+ * status are as good as all orders. Where the planner has chosen such a one, although another is there for the customer,
+ * it did not know the table's size; then the other one counts, because it will be chosen when the table has grown.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -19,6 +26,8 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "feed/feed_private.h"
@@ -33,6 +42,103 @@ static Oid
 scanned_relation(const PlannedStmt *statement, const Scan *scan)
 {
 	return rt_fetch(scan->scanrelid, statement->rtable)->relid;
+}
+
+static bool
+has_param(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return true;
+	return expression_tree_walker(node, has_param, context);
+}
+
+/* A key of a unique index that is given whole: one row, whoever is asked for. */
+static bool
+is_single_row(Oid index, List *conditions)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool		single = false;
+	ListCell   *cell;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	if (((Form_pg_index) GETSTRUCT(tuple))->indisunique)
+		single = list_length(conditions) >= ((Form_pg_index) GETSTRUCT(tuple))->indnkeyatts;
+	ReleaseSysCache(tuple);
+	foreach(cell, conditions)
+	{
+		OpExpr	   *expr = lfirst(cell);
+
+		if (!IsA(expr, OpExpr) || !op_mergejoinable(expr->opno, exprType(linitial(expr->args))))
+			return false;
+	}
+	return single;
+}
+
+/* Is the scan of the index entered by something that depends on the customer? */
+static bool
+is_lookup(Oid index, List *conditions)
+{
+	return has_param((Node *) conditions, NULL) || is_single_row(index, conditions);
+}
+
+static bool
+is_bitmap_lookup(Plan *plan)
+{
+	ListCell   *cell;
+
+	if (IsA(plan, BitmapIndexScan))
+		return is_lookup(((BitmapIndexScan *) plan)->indexid, ((BitmapIndexScan *) plan)->indexqual);
+	if (IsA(plan, BitmapAnd))
+	{
+		foreach(cell, ((BitmapAnd *) plan)->bitmapplans)
+		{
+			if (is_bitmap_lookup(lfirst(cell)))
+				return true;
+		}
+		return false;
+	}
+	if (IsA(plan, BitmapOr))
+	{
+		foreach(cell, ((BitmapOr *) plan)->bitmapplans)
+		{
+			if (!is_bitmap_lookup(lfirst(cell)))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Is there an index that could be entered by the column? */
+static bool
+has_index_on(Oid relid, AttrNumber column)
+{
+	Relation	rel;
+	List	   *indexes;
+	ListCell   *cell;
+	bool		found = false;
+
+	if (column <= 0)
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	indexes = RelationGetIndexList(rel);
+	foreach(cell, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		if (index->indisvalid && index->indkey.values[0] == column &&
+			heap_attisnull(tuple, Anum_pg_index_indpred, NULL))
+			found = true;
+		ReleaseSysCache(tuple);
+	}
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 static Node *
@@ -93,10 +199,13 @@ find_whole_scan(const PlannedStmt *statement, Plan *plan, WholeScan *found)
 			whole = true;
 			break;
 		case T_IndexScan:
-			whole = ((IndexScan *) plan)->indexqual == NIL;
+			whole = !is_lookup(((IndexScan *) plan)->indexid, ((IndexScan *) plan)->indexqual);
 			break;
 		case T_IndexOnlyScan:
-			whole = ((IndexOnlyScan *) plan)->indexqual == NIL;
+			whole = !is_lookup(((IndexOnlyScan *) plan)->indexid, ((IndexOnlyScan *) plan)->indexqual);
+			break;
+		case T_BitmapHeapScan:
+			whole = !is_bitmap_lookup(plan->lefttree);
 			break;
 		case T_Append:
 			find_in_list(statement, ((Append *) plan)->appendplans, found);
@@ -112,8 +221,13 @@ find_whole_scan(const PlannedStmt *statement, Plan *plan, WholeScan *found)
 	}
 	if (whole)
 	{
-		found->relid = scanned_relation(statement, (Scan *) plan);
-		found->column = filter_column(plan->qual);
+		Oid			relid = scanned_relation(statement, (Scan *) plan);
+		AttrNumber	column = filter_column(plan->qual);
+
+		if (has_index_on(relid, column))
+			return;
+		found->relid = relid;
+		found->column = column;
 		return;
 	}
 	find_whole_scan(statement, plan->lefttree, found);
@@ -145,8 +259,13 @@ feed_is_indexed(const Feed *feed, const char **why, const char **cure)
 	FeedRights	rights;
 	SPIPlanPtr	plan;
 	CachedPlan *cached;
+	ErrorContextCallback callback;
 	ListCell   *cell;
 
+	callback.previous = error_context_stack;
+	callback.callback = feed_error_callback;
+	callback.arg = unconstify(char *, feed->kind);
+	error_context_stack = &callback;
 	SPI_connect();
 	feed_enter(&rights, feed->owner, feed->search_path);
 	for (size_t i = 0; i < lengthof(dear); i++)
@@ -176,6 +295,7 @@ feed_is_indexed(const Feed *feed, const char **why, const char **cure)
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
+	error_context_stack = callback.previous;
 	return !OidIsValid(found.relid);
 }
 

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 
 #include "compat.h"
@@ -18,7 +19,7 @@ typedef struct FeedSource
 	char	   *kind;
 	char	   *query;			/* NULL for a tracked kind, as are the next two and key_type */
 	char	   *search_path;
-	char	   *definer;		/* the role's name */
+	char	   *definer;		/* the role's name: of the view's owner, where there is a view */
 	bool		tracked;
 	char	   *key_type;
 	bool		indexed;
@@ -59,6 +60,16 @@ typedef struct FeedRights
 	int			nestlevel;
 } FeedRights;
 
+/* Not waiting long for locks. */
+typedef struct FeedImpatience
+{
+	ErrorContextCallback callback;
+	int			nestlevel;
+} FeedImpatience;
+
+/* What the customers' view has besides, where the key is no integer: the shop's own key. */
+#define FEED_CUSTOMER_KEY "customer_key"
+
 #define FEED_SAFE_PATH "pg_catalog, pg_temp"
 
 /* feed_rights.c. An error leaves by itself: the end of a (sub)transaction restores user and settings. */
@@ -66,6 +77,8 @@ extern void feed_enter(FeedRights *rights, Oid owner, const char *search_path);
 extern void feed_enter_extension(FeedRights *rights);
 extern void feed_leave(FeedRights *rights);
 extern void feed_set(const char *name, const char *value);	/* until feed_leave() */
+extern void feed_begin_impatience(FeedImpatience *impatience);
+extern void feed_end_impatience(FeedImpatience *impatience);
 extern char *feed_current_path(void);
 extern Oid	feed_schema(void);
 extern Oid	feed_relation(const char *name);	/* of schema crm; error if there is none */
@@ -75,16 +88,25 @@ extern void feed_execute(const char *sql, int nargs, Oid *types, Datum *values, 
 extern List *feed_sources(void);	/* of FeedSource, the customers' first, then by kind */
 extern FeedSource *feed_source_find(List *sources, const char *kind);
 extern Oid	feed_view(const char *kind);	/* InvalidOid if there is none */
-extern List *feed_view_relations(Oid view); /* of Oid: what its query reads, views not resolved */
-extern const char *feed_why_stale(const FeedSource *source, Oid view);
+extern Oid	feed_owner_of(Oid relid);	/* InvalidOid if it is gone */
 extern FeedKey feed_key_of(const char *key_type);
 extern const List *feed_cached(void);	/* feed_load(), kept until something in the catalog changes */
+extern bool feed_hold(const Feed *feed);	/* locks its view against changes; false if it is no longer as it was loaded */
 pg_noreturn extern void feed_error_stale(const Feed *feed);
 
 /* feed_check.c: to be called as the definer, under the pinned path. */
 extern FeedQuery *feed_check(const char *kind, const char *text, bool quiet);
 extern List *feed_parse(const char *text);	/* of RawStmt; errors point into the text */
+extern Query *feed_analyse(RawStmt *statement, const char *text);	/* errors as well */
 extern bool feed_is_localtime(Oid type, bool at);
+
+/* feed_constancy.c: literals of the statement as it was written; whether the analysed query always gives the same. */
+extern List *feed_flowing_literals(Node *statement);
+extern void feed_check_constancy(Query *query, List *literals);
+
+/* feed_view.c: to be called as the extension's owner, connected to SPI. */
+extern void feed_make_view(const char *kind, const FeedQuery *query, Oid definer, const char *search_path);
+extern void feed_drop_view(const char *kind);
 
 /* feed_define.c */
 extern void feed_check_privilege(const char *kind, const char *definer);
@@ -94,7 +116,7 @@ extern bool feed_is_indexed(const Feed *feed, const char **why, const char **cur
 extern void feed_recheck_indexes(void);
 
 /* feed_identity.c */
-extern uint64 feed_make_identities(const FeedSource *source, Oid definer);
+extern uint64 feed_make_identities(const Feed *feed);
 
 /* feed_track.c */
 extern void feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns,
@@ -106,6 +128,7 @@ typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, T
 extern void feed_read_customer_events(int64 customer, FeedTracked row, void *context);
 
 /* feed_read.c */
+extern void feed_error_callback(void *kind);	/* whose error it is */
 extern bool feed_has_rows(const char *sql, int64 customer); /* run as the extension's owner */
 
 #endif							/* CRM_FEED_PRIVATE_H */

@@ -128,6 +128,29 @@ gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int
 				 errhint("The query of crm.define_customers() is to give one row for each customer.")));
 }
 
+/* The feeds as they are, and stay while we read them. Who changes them has the locks that we wait for. */
+static const List *
+held_feeds(void)
+{
+	for (;;)
+	{
+		const List *feeds = feed_cached();
+		bool		held = true;
+		ListCell   *cell;
+
+		foreach(cell, feeds)
+		{
+			const Feed *feed = lfirst(cell);
+
+			if (!feed->stale && !feed->tracked && !feed_hold(feed))
+				held = false;
+		}
+		if (held)
+			return feeds;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 Datum
 crm_feed_profile_of(PG_FUNCTION_ARGS)
 {
@@ -135,9 +158,11 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	Gathering	gathering = {0};
 	bool		tracked = false;
 	bool		pushed = false;
+	const List *feeds;
 	ListCell   *cell;
 
 	check_stack_depth();
+	feeds = held_feeds();
 	if (!ActiveSnapshotSet())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -145,7 +170,7 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	}
 	gathering.builder = profile_builder_create();
 	profile_set_customer(gathering.builder, customer);
-	foreach(cell, feed_cached())
+	foreach(cell, feeds)
 	{
 		const Feed *feed = lfirst(cell);
 
@@ -190,7 +215,6 @@ crm_feed_status(PG_FUNCTION_ARGS)
 		Datum		values[9];
 		bool		nulls[9] = {false};
 		Datum	   *items = palloc(sizeof(Datum) * (feed->ncolumns + 1));
-		List	   *relations = OidIsValid(feed->view) ? feed_view_relations(feed->view) : NIL;
 		ListCell   *relation;
 		int			n = 0;
 
@@ -219,8 +243,8 @@ crm_feed_status(PG_FUNCTION_ARGS)
 			items[i] = CStringGetTextDatum(psprintf("%s %s", quote_identifier(feed->columns[i].name),
 													format_type_be(feed->columns[i].type)));
 		values[6] = text_array(items, feed->ncolumns);
-		items = palloc(sizeof(Datum) * (list_length(relations) + 1));
-		foreach(relation, relations)
+		items = palloc(sizeof(Datum) * (list_length(feed->relations) + 1));
+		foreach(relation, feed->relations)
 			items[n++] = ObjectIdGetDatum(lfirst_oid(relation));
 		values[7] = PointerGetDatum(construct_array(items, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT));
 		if (source->query != NULL)

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -32,6 +33,7 @@ typedef struct KeptPlan
 	Oid			owner;
 	SPIPlanPtr	plan;
 	uint64		used;			/* when, in calls */
+	int			running;		/* how many times at the moment: a feed's function may look up others */
 } KeptPlan;
 
 typedef struct FeedReceiver
@@ -55,6 +57,17 @@ static KeptPlan kept_plans[KEPT_PLANS];
 static uint64 kept_calls = 0;
 
 static void
+wrong_type(TupleDesc desc, int column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" has type %s", NameStr(TupleDescAttr(desc, column)->attname),
+					format_type_be(TupleDescAttr(desc, column)->atttypid)),
+			 errhint("Define the feed again.")));
+}
+
+/* A view's owner may rename its columns: what is in them is not known from when the feed was defined. */
+static void
 receive_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	FeedReceiver *receiver = (FeedReceiver *) self;
@@ -62,16 +75,16 @@ receive_startup(DestReceiver *self, int operation, TupleDesc desc)
 
 	(void) operation;
 	receiver->key_type = getBaseType(TupleDescAttr(desc, 0)->atttypid);
+	if (receiver->key_type != INT8OID && receiver->key_type != INT4OID && receiver->key_type != INT2OID)
+		wrong_type(desc, 0);
+	if (receiver->has_at && getBaseType(TupleDescAttr(desc, 1)->atttypid) != TIMESTAMPTZOID)
+		wrong_type(desc, 1);
 	for (int i = 0; i < receiver->nread; i++)
 	{
-		Form_pg_attribute column = TupleDescAttr(desc, receiver->first + i);
+		int			column = receiver->first + i;
 
-		if (!value_source_init(&receiver->sources[i], column->atttypid, receiver->caller))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column \"%s\" has type %s", NameStr(column->attname),
-							format_type_be(column->atttypid)),
-					 errhint("Define the feed again.")));
+		if (!value_source_init(&receiver->sources[i], TupleDescAttr(desc, column)->atttypid, receiver->caller))
+			wrong_type(desc, column);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -132,8 +145,8 @@ receive_nothing(DestReceiver *self)
 	(void) self;
 }
 
-static void
-read_error_callback(void *arg)
+void
+feed_error_callback(void *arg)
 {
 	errcontext("feed \"%s\"", (const char *) arg);
 }
@@ -149,13 +162,43 @@ find_column(const Feed *feed, const char *name)
 	return NULL;
 }
 
-/* The kept plan for the text, or one that is made now; the least lately used makes room. */
-static SPIPlanPtr
+/* Whatever was running when a transaction came to its end is not running any more. */
+static void
+forget_running(XactEvent event, void *arg)
+{
+	(void) event;
+	(void) arg;
+
+	for (int i = 0; i < KEPT_PLANS; i++)
+		kept_plans[i].running = 0;
+}
+
+static void
+discard_plan(KeptPlan *kept)
+{
+	SPIPlanPtr	plan = kept->plan;
+
+	if (plan == NULL)
+		return;
+	kept->plan = NULL;
+	pfree(kept->sql);
+	pfree(kept->search_path);
+	SPI_freeplan(plan);
+}
+
+/* The place with the kept plan for the text, or with one that is made now; the least lately used makes room. */
+static KeptPlan *
 keep_plan(const Feed *feed, const char *sql, int nargs, Oid *types)
 {
-	KeptPlan   *kept = &kept_plans[0];
+	static bool registered = false;
+	KeptPlan   *kept = NULL;
 	SPIPlanPtr	plan;
 
+	if (!registered)
+	{
+		RegisterXactCallback(forget_running, NULL);
+		registered = true;
+	}
 	kept_calls++;
 	for (int i = 0; i < KEPT_PLANS; i++)
 	{
@@ -165,25 +208,21 @@ keep_plan(const Feed *feed, const char *sql, int nargs, Oid *types)
 			strcmp(other->search_path, feed->search_path) == 0)
 		{
 			other->used = kept_calls;
-			return other->plan;
+			return other;
 		}
-		if (other->used < kept->used)
+		if (other->running == 0 && (kept == NULL || other->used < kept->used))
 			kept = other;
 	}
+	if (kept == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("feeds are nested too deeply"),
+				 errdetail("Functions of %d feeds look up customers within each other.", KEPT_PLANS)));
 
 	plan = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	/* A plan in use belongs to a caller further up only if 64 lookups are nested in each other; depth stops that. */
-	if (kept->plan != NULL)
-	{
-		SPIPlanPtr	victim = kept->plan;
-
-		kept->plan = NULL;
-		pfree(kept->sql);
-		pfree(kept->search_path);
-		SPI_freeplan(victim);
-	}
+	discard_plan(kept);
 	kept->sql = MemoryContextStrdup(TopMemoryContext, sql);
 	kept->search_path = MemoryContextStrdup(TopMemoryContext, feed->search_path);
 	kept->owner = feed->owner;
@@ -191,7 +230,18 @@ keep_plan(const Feed *feed, const char *sql, int nargs, Oid *types)
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep a plan");
 	kept->plan = plan;
-	return plan;
+	return kept;
+}
+
+static int
+run_kept_plan(KeptPlan *kept, const SPIExecuteOptions *options)
+{
+	int			code;
+
+	kept->running++;
+	code = SPI_execute_plan_extended(kept->plan, options);
+	kept->running--;
+	return code;
 }
 
 static void
@@ -266,7 +316,7 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const int6
 	SPI_connect();
 	feed_enter(&rights, feed->owner, feed->search_path);
 	if (customer != NULL)
-		code = SPI_execute_plan_extended(keep_plan(feed, sql.data, params->numParams, types), &options);
+		code = run_kept_plan(keep_plan(feed, sql.data, params->numParams, types), &options);
 	else
 		code = SPI_execute_extended(sql.data, &options);
 	if (code < 0)
@@ -289,13 +339,20 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const int6
 		feed_error_stale(feed);
 
 	callback.previous = error_context_stack;
-	callback.callback = read_error_callback;
+	callback.callback = feed_error_callback;
 	callback.arg = unconstify(char *, feed->kind);
 	error_context_stack = &callback;
 	if (feed->tracked)
 		feed_read_tracked(feed, ncolumns, columns, customer, since, row, context, passed_over);
 	else
+	{
+		if (!feed_hold(feed))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("feed \"%s\" has changed in the meantime", feed->kind),
+					 errhint("Try again.")));
 		read_view(feed, ncolumns, columns, customer, since, row, context, passed_over);
+	}
 	error_context_stack = callback.previous;
 }
 

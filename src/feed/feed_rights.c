@@ -16,6 +16,10 @@
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parse_expr.h"
+#include "parser/parser.h"
+#include "storage/proc.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -25,6 +29,8 @@
 #include "base/clock.h"
 #include "compat.h"
 #include "feed/feed_private.h"
+
+#define WAIT_MS 1000			/* for a lock, where others may be queueing behind us */
 
 void
 feed_set(const char *name, const char *value)
@@ -54,6 +60,13 @@ feed_enter(FeedRights *rights, Oid owner, const char *search_path)
 	feed_set("extra_float_digits", "1");
 	feed_set("bytea_output", "hex");
 	feed_set("row_security", "on");
+	/* What a text means when it is parsed; hardly ever changed, so that asking is cheaper than setting. */
+	if (!standard_conforming_strings)
+		feed_set("standard_conforming_strings", "on");
+	if (Transform_null_equals)
+		feed_set("transform_null_equals", "off");
+	if (!Array_nulls)
+		feed_set("array_nulls", "on");
 	pfree(zone);
 }
 
@@ -69,6 +82,38 @@ feed_enter_extension(FeedRights *rights)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	enter(rights, owner, SECURITY_LOCAL_USERID_CHANGE, FEED_SAFE_PATH);
+}
+
+static void
+wait_error_callback(void *arg)
+{
+	(void) arg;
+
+	if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		errhint("Somebody else uses it for longer than we wait, because others would wait behind us. Try again.");
+}
+
+/*
+ * From here on, no lock is waited for longer than a moment: who comes after us and wants the same is the shop. A session
+ * that is more impatient stays so.
+ */
+void
+feed_begin_impatience(FeedImpatience *impatience)
+{
+	impatience->callback.previous = error_context_stack;
+	impatience->callback.callback = wait_error_callback;
+	impatience->callback.arg = NULL;
+	error_context_stack = &impatience->callback;
+	impatience->nestlevel = NewGUCNestLevel();
+	if (LockTimeout == 0 || LockTimeout > WAIT_MS)
+		feed_set("lock_timeout", CppAsString2(WAIT_MS));
+}
+
+void
+feed_end_impatience(FeedImpatience *impatience)
+{
+	AtEOXact_GUC(false, impatience->nestlevel);
+	error_context_stack = impatience->callback.previous;
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -19,6 +20,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "rewrite/prs2lock.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -67,6 +69,16 @@ bool_column(HeapTuple tuple, TupleDesc desc, int column)
 	return !isnull && DatumGetBool(value);
 }
 
+/* A role may have another name by now, and its old name may be somebody else's; the view knows. */
+static char *
+definer_of(const char *kind, char *name)
+{
+	Oid			view = name != NULL ? feed_view(kind) : InvalidOid;
+	char	   *owner = OidIsValid(view) ? GetUserNameFromId(feed_owner_of(view), true) : NULL;
+
+	return owner != NULL ? owner : name;
+}
+
 static int
 compare_sources(const ListCell *a, const ListCell *b)
 {
@@ -100,7 +112,7 @@ feed_sources(void)
 		source->kind = text_column(tuple, desc, Anum_source_kind);
 		source->query = text_column(tuple, desc, Anum_source_query);
 		source->search_path = text_column(tuple, desc, Anum_source_search_path);
-		source->definer = text_column(tuple, desc, Anum_source_definer);
+		source->definer = definer_of(source->kind, text_column(tuple, desc, Anum_source_definer));
 		source->tracked = bool_column(tuple, desc, Anum_source_tracked);
 		source->key_type = text_column(tuple, desc, Anum_source_key_type);
 		source->indexed = bool_column(tuple, desc, Anum_source_indexed);
@@ -167,21 +179,17 @@ collect_relations(Node *node, void *context)
 	return expression_tree_walker(node, collect_relations, context);
 }
 
-List *
-feed_view_relations(Oid view)
+/* What a view's query reads, views not resolved: a list of Oid. */
+static List *
+view_relations(Relation view)
 {
-	Relation	rel = table_open(view, AccessShareLock);
 	List	   *relations = NIL;
 
-	if (rel->rd_rules != NULL)
-	{
-		for (int i = 0; i < rel->rd_rules->numLocks; i++)
-			(void) collect_relations((Node *) rel->rd_rules->rules[i]->actions, &relations);
-	}
-	table_close(rel, AccessShareLock);
+	for (int i = 0; view->rd_rules != NULL && i < view->rd_rules->numLocks; i++)
+		(void) collect_relations((Node *) view->rd_rules->rules[i]->actions, &relations);
 
 	/* The view itself stands in its own rule; our table of keys is not of the text. */
-	relations = list_delete_oid(relations, view);
+	relations = list_delete_oid(relations, RelationGetRelid(view));
 	return list_delete_oid(relations, feed_relation("customer_key"));
 }
 
@@ -219,11 +227,10 @@ resolve(const RangeVar *range)
  * WITH query's may mean either.
  */
 static const char *
-compare_with_text(const FeedSource *source, Oid view, Oid owner)
+compare_with_text(const FeedSource *source, List *reads, Oid owner)
 {
 	FeedRights	rights;
 	Names		names = {NIL, NIL};
-	List	   *reads = feed_view_relations(view);
 	List	   *named = NIL;
 	List	   *statements;
 	const char *why = NULL;
@@ -259,29 +266,25 @@ compare_with_text(const FeedSource *source, Oid view, Oid owner)
 	return why;
 }
 
-static Oid
-relation_owner(Oid relid)
+Oid
+feed_owner_of(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	Oid			owner = InvalidOid;
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
 	return owner;
 }
 
-const char *
-feed_why_stale(const FeedSource *source, Oid view)
+bool
+feed_hold(const Feed *feed)
 {
-	if (source->tracked)
-		return NULL;
-	if (source->released)
-		return "It is released.";
-	if (!OidIsValid(view))
-		return psprintf("Its view crm_feed.%s was dropped.", quote_identifier(source->kind));
-	return compare_with_text(source, view, relation_owner(view));
+	LockRelationOid(feed->view, AccessShareLock);
+	return feed_view(feed->kind) == feed->view && feed_owner_of(feed->view) == feed->owner;
 }
 
 void
@@ -320,10 +323,8 @@ value_type_of(Oid type)
 }
 
 static void
-load_columns(Feed *feed)
+load_columns(Feed *feed, TupleDesc desc, FeedKey key)
 {
-	Relation	rel = table_open(feed->view, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
 	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
 
 	feed->columns = palloc0(sizeof(FeedColumn) * desc->natts);
@@ -332,53 +333,90 @@ load_columns(Feed *feed)
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 		const char *name = NameStr(column->attname);
 
-		if (column->attisdropped || strcmp(name, "customer_id") == 0 || (!customers && strcmp(name, "at") == 0))
+		if (column->attisdropped || strcmp(name, "customer_id") == 0 || (!customers && strcmp(name, "at") == 0) ||
+			(customers && key != FEED_KEY_INTEGER && strcmp(name, FEED_CUSTOMER_KEY) == 0))
 			continue;
 		feed->columns[feed->ncolumns].name = pstrdup(name);
 		feed->columns[feed->ncolumns].type = column->atttypid;
 		feed->columns[feed->ncolumns].value_type = value_type_of(column->atttypid);
 		feed->ncolumns++;
 	}
-	table_close(rel, AccessShareLock);
+}
+
+/* False if the view was dropped since its name was looked up. */
+static bool
+load_view(Feed *feed, const FeedSource *source)
+{
+	Relation	view = try_relation_open(feed->view, AccessShareLock);
+
+	if (view == NULL)
+		return false;
+	feed->owner = view->rd_rel->relowner;
+	feed->relations = view_relations(view);
+	load_columns(feed, RelationGetDescr(view), feed_key_of(source->key_type));
+	feed->why_stale = source->released ? "It is released." : compare_with_text(source, feed->relations, feed->owner);
+	relation_close(view, AccessShareLock);
+	return true;
+}
+
+/* NULL if the feeds were changed in the meantime. */
+static Feed *
+load(const FeedSource *source)
+{
+	Feed	   *feed = palloc0(sizeof(Feed));
+
+	feed->kind = source->kind;
+	feed->tracked = source->tracked;
+	if (source->tracked)
+	{
+		feed->indexed = true;
+		feed->owner = feed_owner_of(feed_relation("event"));
+		feed->search_path = FEED_SAFE_PATH;
+		return feed;
+	}
+	feed->indexed = source->indexed;
+	feed->search_path = source->search_path;
+	feed->view = feed_view(source->kind);
+	if (OidIsValid(feed->view))
+	{
+		if (!load_view(feed, source))
+			return NULL;
+	}
+	else
+	{
+		feed->owner = get_role_oid(source->definer, true);
+		feed->why_stale = source->released ? "It is released." :
+			psprintf("Its view crm_feed.%s was dropped.", quote_identifier(source->kind));
+	}
+	feed->stale = feed->why_stale != NULL;
+	return feed;
 }
 
 List *
 feed_load(void)
 {
-	List	   *result = NIL;
-	ListCell   *cell;
-
-	foreach(cell, feed_sources())
+	for (;;)
 	{
-		FeedSource *source = lfirst(cell);
-		Feed	   *feed = palloc0(sizeof(Feed));
+		List	   *result = NIL;
+		bool		complete = true;
+		ListCell   *cell;
 
-		feed->kind = source->kind;
-		feed->tracked = source->tracked;
-		if (source->tracked)
+		foreach(cell, feed_sources())
 		{
-			feed->indexed = true;
-			feed->owner = relation_owner(feed_relation("event"));
-			feed->search_path = FEED_SAFE_PATH;
-		}
-		else
-		{
-			feed->indexed = source->indexed;
-			feed->search_path = source->search_path;
-			feed->view = feed_view(source->kind);
-			if (OidIsValid(feed->view))
+			Feed	   *feed = load(lfirst(cell));
+
+			if (feed == NULL)
 			{
-				feed->owner = relation_owner(feed->view);
-				load_columns(feed);
+				complete = false;
+				break;
 			}
-			else
-				feed->owner = get_role_oid(source->definer, true);
-			feed->why_stale = feed_why_stale(source, feed->view);
-			feed->stale = feed->why_stale != NULL;
+			result = lappend(result, feed);
 		}
-		result = lappend(result, feed);
+		if (complete)
+			return result;
+		/* Somebody made a feed anew, and we have waited for him: now all of it is there to be seen. */
+		CHECK_FOR_INTERRUPTS();
 	}
-	return result;
 }
 
 Feed *

@@ -5,6 +5,10 @@
  * crm.event is partitioned by the month of the event (in UTC), so that old ones can be dropped without a scan. The parent
  * carries neither key nor index: each partition is made at run time, is no member of the extension, and has its own. What
  * must be unique, the key by which a repeat is known, therefore has a table of its own.
+ *
+ * Who makes a partition keeps others from making one until his transaction ends, and that may be a long one of the shop.
+ * So the partition of the month to come is made as soon as this month is written to, if it can be had without waiting:
+ * when the month begins, it is there.
  */
 #include "postgres.h"
 
@@ -28,6 +32,9 @@
 
 PG_FUNCTION_INFO_V1(crm_feed_track);
 
+#define PARTITION_NAME "event_%04d_%02d"
+#define MAX_KEY_BYTES 1024		/* with the rest of the index's row well under a third of a page */
+
 typedef struct TrackedEvent
 {
 	int64		customer;
@@ -35,6 +42,7 @@ typedef struct TrackedEvent
 	Jsonb	   *properties;
 	TimestampTz at;
 	text	   *key;			/* or NULL */
+	const char *missing;		/* an argument that is NULL, and then nothing else is set */
 } TrackedEvent;
 
 static void
@@ -101,8 +109,13 @@ register_kind(const char *kind)
 	feed_execute("SELECT tracked FROM crm.source WHERE kind = $1", 1, types, values, NULL);
 	if (SPI_processed == 0)
 	{
+		FeedImpatience impatience;
+
+		/* Whoever defines feeds in a long transaction is not to hold up the shop. */
+		feed_begin_impatience(&impatience);
 		feed_execute("INSERT INTO crm.source (kind, tracked, indexed) VALUES ($1, true, true) "
 					 "ON CONFLICT (kind) DO NOTHING", 1, types, values, NULL);
+		feed_end_impatience(&impatience);
 		CacheInvalidateRelcacheByRelid(feed_relation("source"));
 		feed_execute("SELECT tracked FROM crm.source WHERE kind = $1", 1, types, values, NULL);
 	}
@@ -120,41 +133,110 @@ month_text(int year, int month)
 	return psprintf("%04d-%02d-01 00:00:00+00", year, month);
 }
 
+static void
+make_partition(const char *name, int year, int month)
+{
+	char	   *from = month_text(year, month);
+	char	   *to = month < 12 ? month_text(year, month + 1) : month_text(year + 1, 1);
+
+	feed_execute(psprintf("CREATE TABLE crm.%s (LIKE crm.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
+				 0, NULL, NULL, NULL);
+	feed_execute(psprintf("CREATE INDEX ON crm.%s (customer_id, kind, at)", name), 0, NULL, NULL, NULL);
+	feed_execute(psprintf("ALTER TABLE crm.event ATTACH PARTITION crm.%s FOR VALUES FROM ('%s') TO ('%s')",
+						  name, from, to), 0, NULL, NULL, NULL);
+}
+
+/* Is there the partition of the month? One that was taken out of crm.event, but not away, is in the way. */
+static bool
+partition_exists(const char *name)
+{
+	Oid			relid = get_relname_relid(name, get_namespace_oid("crm", false));
+
+	if (!OidIsValid(relid))
+		return false;
+	if (!get_rel_relispartition(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table crm.%s is not attached to crm.event", name),
+				 errdetail("Events of this month would belong there."),
+				 errhint("Attach it again, or drop it, or move it to another schema.")));
+	return true;
+}
+
 /*
  * The partition of the event's month. The lock is the one that ATTACH takes anyway; taken first, it makes others who
- * want the same partition wait and then find it.
+ * want the same partition wait and then find it. *year and *month are those of the event.
  */
 static void
-make_partition(TimestampTz at)
+need_partition(TimestampTz at, int *year, int *month)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
 	char		name[NAMEDATALEN];
-	char	   *from;
-	char	   *to;
-	Oid			schema = get_namespace_oid("crm", false);
+	FeedImpatience impatience;
 
 	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0 || tm.tm_year < 1 || tm.tm_year > 9999)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("instant of the event is out of range"),
 				 errdetail("It must lie in the years 1 to 9999.")));
-	snprintf(name, sizeof(name), "event_%04d_%02d", tm.tm_year, tm.tm_mon);
-	if (OidIsValid(get_relname_relid(name, schema)))
+	*year = tm.tm_year;
+	*month = tm.tm_mon;
+	snprintf(name, sizeof(name), PARTITION_NAME, tm.tm_year, tm.tm_mon);
+	if (partition_exists(name))
 		return;
 
-	feed_set("lock_timeout", "1s");
-	feed_set("DateStyle", "ISO, YMD");
+	feed_begin_impatience(&impatience);
 	LockRelationOid(feed_relation("event"), ShareUpdateExclusiveLock);
-	if (OidIsValid(get_relname_relid(name, schema)))
+	if (!partition_exists(name))
+		make_partition(name, tm.tm_year, tm.tm_mon);
+	feed_end_impatience(&impatience);
+}
+
+/* The one of the month to come, if this is an event of the present month. */
+static void
+prepare_partition(int year, int month)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	char		name[NAMEDATALEN];
+
+	if (timestamp2tm(GetCurrentTransactionStartTimestamp(), NULL, &tm, &fsec, NULL, NULL) != 0 ||
+		tm.tm_year != year || tm.tm_mon != month || year >= 9999)
 		return;
-	from = month_text(tm.tm_year, tm.tm_mon);
-	to = tm.tm_mon < 12 ? month_text(tm.tm_year, tm.tm_mon + 1) : month_text(tm.tm_year + 1, 1);
-	feed_execute(psprintf("CREATE TABLE crm.%s (LIKE crm.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
-				 0, NULL, NULL, NULL);
-	feed_execute(psprintf("CREATE INDEX ON crm.%s (customer_id, kind, at)", name), 0, NULL, NULL, NULL);
-	feed_execute(psprintf("ALTER TABLE crm.event ATTACH PARTITION crm.%s FOR VALUES FROM ('%s') TO ('%s')",
-						  name, from, to), 0, NULL, NULL, NULL);
+	year += month == 12;
+	month = month % 12 + 1;
+	snprintf(name, sizeof(name), PARTITION_NAME, year, month);
+	if (OidIsValid(get_relname_relid(name, get_namespace_oid("crm", false))) ||
+		!ConditionalLockRelationOid(feed_relation("event"), ShareUpdateExclusiveLock))
+		return;
+	if (!OidIsValid(get_relname_relid(name, get_namespace_oid("crm", false))))
+		make_partition(name, year, month);
+}
+
+static void
+check_event(const TrackedEvent *event)
+{
+	if (event->missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" of track() must not be null", event->missing)));
+	if (event->kind[0] == '\0' || strlen(event->kind) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind of the event must have 1 to %d bytes", NAMEDATALEN - 1),
+				 errdetail("This one has %zu.", strlen(event->kind))));
+	if (TIMESTAMP_NOT_FINITE(event->at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("instant of the event must be finite")));
+	if (event->key != NULL && VARSIZE_ANY_EXHDR(event->key) > MAX_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("event_key is too long"),
+				 errdetail("It has %d bytes, and may have %d.", (int) VARSIZE_ANY_EXHDR(event->key), MAX_KEY_BYTES),
+				 errhint("A hash of it serves as well.")));
+	check_properties(event);
 }
 
 /* False for a repeat. */
@@ -166,17 +248,7 @@ store(const TrackedEvent *event)
 	FeedRights	rights;
 	bool		fresh = true;
 
-	if (event->kind[0] == '\0' || strlen(event->kind) >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("kind of the event must have 1 to %d bytes", NAMEDATALEN - 1),
-				 errdetail("This one has %zu.", strlen(event->kind))));
-	if (TIMESTAMP_NOT_FINITE(event->at))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("instant of the event must be finite")));
-	check_properties(event);
-
+	check_event(event);
 	values[0] = Int64GetDatum(event->customer);
 	values[1] = CStringGetTextDatum(event->kind);
 	values[2] = TimestampTzGetDatum(event->at);
@@ -197,7 +269,11 @@ store(const TrackedEvent *event)
 	}
 	if (fresh)
 	{
-		make_partition(event->at);
+		int			year,
+					month;
+
+		need_partition(event->at, &year, &month);
+		prepare_partition(year, month);
 		feed_execute("INSERT INTO crm.event (customer_id, kind, at, properties) VALUES ($1, $2, $3, $4)",
 					 4, types, values, NULL);
 	}
@@ -249,33 +325,19 @@ store_or_warn(const TrackedEvent *event, bool *fresh)
 	return stored;
 }
 
-static void
-null_argument(const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-			 errmsg("argument \"%s\" of track() must not be null", name)));
-}
-
 Datum
 crm_feed_track(PG_FUNCTION_ARGS)
 {
-	static const char *const names[] = {"customer_id", "kind", "properties", "at", NULL, "on_error"};
-	TrackedEvent event;
+	static const char *const names[] = {"customer_id", "kind", "properties", "at"};
+	TrackedEvent event = {0};
 	char	   *on_error;
 	bool		warn;
 	bool		fresh = false;
 
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		if (names[i] != NULL && PG_ARGISNULL(i))
-			null_argument(names[i]);
-	}
-	event.customer = PG_GETARG_INT64(0);
-	event.kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	event.properties = PG_GETARG_JSONB_P(2);
-	event.at = PG_GETARG_TIMESTAMPTZ(3);
-	event.key = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
+	if (PG_ARGISNULL(5))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"on_error\" of track() must not be null")));
 	on_error = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	warn = strcmp(on_error, "warn") == 0;
 	if (!warn && strcmp(on_error, "error") != 0)
@@ -283,6 +345,17 @@ crm_feed_track(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized on_error \"%s\"", on_error),
 				 errhint("Give 'error' or 'warn'.")));
+
+	for (int i = 0; i < (int) lengthof(names) && event.missing == NULL; i++)
+		event.missing = PG_ARGISNULL(i) ? names[i] : NULL;
+	if (event.missing == NULL)
+	{
+		event.customer = PG_GETARG_INT64(0);
+		event.kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
+		event.properties = PG_GETARG_JSONB_P(2);
+		event.at = PG_GETARG_TIMESTAMPTZ(3);
+		event.key = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
+	}
 
 	if (!warn)
 		PG_RETURN_BOOL(store(&event));

@@ -136,6 +136,69 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT kind FROM crm.feeds;
+-- A literal is an instant of today when it becomes a time, however that is written; as a text it may say what it likes.
+CREATE FUNCTION refused(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	detail text;
+BEGIN
+	PERFORM crm.define_event('x', query);
+	PERFORM crm.drop_event('x');
+	RETURN 'accepted';
+EXCEPTION WHEN invalid_object_definition OR feature_not_supported THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN SQLERRM || ': ' || detail;
+END $$;
+SELECT x AS expression, regexp_replace(refused('SELECT user_id AS customer_id, placed_at AS at FROM orders WHERE ' || x), '^.*uses (.*)\.$', '\1') AS uses
+  FROM unnest(ARRAY[
+	$$ placed_at > 'now' $$, $$ placed_at > 'Today' $$, $$ delivery_day = ' tomorrow ' $$, $$ placed_at > 'today 10:00'::timestamp $$,
+	$$ placed_at > 'now'::text::timestamptz $$, $$ placed_at > date('yesterday') $$, $$ placed_at = ANY ('{now,2026-01-01}') $$,
+	$$ placed_at = ANY (ARRAY['2026-01-01', 'today']::date[]) $$, $$ placed_at = ANY ('{now}'::text[]::timestamptz[]) $$,
+	$$ placed_at <@ tstzrange('yesterday', NULL) $$, $$ placed_at <@ '[2026-01-01,now)'::tstzrange $$,
+	$$ placed_at <@ '{[2026-01-01,now)}'::tstzmultirange $$, $$ placed_at::time > 'now' $$, $$ placed_at > U&'\006eow' $$,
+	$$ placed_at > coalesce(paid_at, 'now') $$, $$ placed_at IN (SELECT 'today'::date) $$,
+	$$ status = 'now' $$, $$ status = ANY ('{today,tomorrow}') $$, $$ status LIKE 'today %' $$, $$ status::text <> 'yesterday'::varchar $$,
+	$$ placed_at > 'epoch' $$, $$ placed_at < 'infinity' $$, $$ delivery_day > '2026-01-01' $$]) AS x;
+SELECT x AS expression, refused('SELECT user_id AS customer_id, placed_at AS at, ' || x || ' AS y FROM orders')
+  FROM unnest(ARRAY['txid_current()::text', 'pg_current_xact_id()::text', 'pg_current_snapshot()::text', 'age(xmin)', 'session_user::text',
+	'current_setting(''app.shop'')', 'pg_backend_pid()', 'current_user::text']) AS x;
+-- Functions in SQL are looked into; of others what they declare is believed.
+CREATE FUNCTION today_text() RETURNS date LANGUAGE sql STABLE AS 'SELECT CURRENT_DATE';
+CREATE FUNCTION now_text() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT pg_catalog.now()';
+CREATE FUNCTION since_text(timestamptz) RETURNS interval LANGUAGE sql STABLE AS 'SELECT age($1)';
+CREATE FUNCTION now_parsed() RETURNS timestamptz LANGUAGE sql STABLE RETURN statement_timestamp();
+CREATE FUNCTION now_through() RETURNS timestamptz LANGUAGE sql STABLE RETURN now_parsed();
+CREATE FUNCTION between_text(timestamptz) RETURNS text LANGUAGE sql STABLE AS 'SELECT age($1, ''2026-01-01'')::text';
+CREATE FUNCTION trusted() RETURNS integer LANGUAGE sql STABLE AS 'SELECT (random() * 0)::integer';
+CREATE FUNCTION loaded(integer, integer) RETURNS integer LANGUAGE sql VOLATILE AS 'SELECT 6';
+CREATE AGGREGATE loaded_sum(integer) (sfunc = loaded, stype = integer);
+CREATE OPERATOR +# (leftarg = integer, rightarg = integer, function = loaded);
+CREATE FUNCTION pg_temp.mine(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE TYPE pg_temp.state AS ENUM ('done', 'cancelled');
+SELECT x AS expression, regexp_replace(refused('SELECT user_id AS customer_id, placed_at AS at, (' || x || ') AS y FROM orders'), 'pg_temp_\d+', 'pg_temp')
+  FROM unnest(ARRAY['today_text()', 'now_text()', 'since_text(placed_at)::text', 'now_parsed()', 'now_through()', 'between_text(placed_at)',
+	'trusted()', 'SELECT loaded_sum(id) FROM users', 'SELECT sum(id) OVER () FROM users LIMIT 1', 'id +# 1',
+	'SELECT max(g) FROM generate_series(1, loaded(1, 1)) AS g', 'pg_temp.mine(id)', 'status::pg_temp.state', 'status::pg_temp.state::text']) AS x;
+CREATE VIEW locking AS SELECT user_id AS customer_id, placed_at AS at FROM orders FOR SHARE;
+CREATE VIEW over_locking AS TABLE locking;
+CREATE VIEW over_feed AS SELECT customer_id, at FROM crm_feed."order";
+CREATE VIEW over_over_feed AS TABLE over_feed;
+SELECT v, refused('TABLE ' || v) FROM unnest(ARRAY['locking', 'over_locking', 'over_feed', 'over_over_feed']) AS v;
+DROP VIEW over_feed CASCADE;
+-- Settings of the session do not change what a text means.
+SET transform_null_equals = on;
+SET array_nulls = off;
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+SELECT crm.define_event('x', 'SELECT user_id AS customer_id, placed_at AS at, coalesce(status = NULL, false) AS nothing, ''{NULL}''::text[] AS list, ' ||
+	'''a' || chr(92) || 'n''::text AS slash FROM orders');
+SELECT crm.profile_of(1)::text::jsonb -> 'events' -> -1;
+RESET transform_null_equals;
+RESET array_nulls;
+RESET standard_conforming_strings;
+RESET escape_string_warning;
+SELECT crm.rebuild_feeds();
+SELECT crm.profile_of(1)::text::jsonb -> 'events' -> -1;
+SELECT crm.drop_event('x');
 
 -- Two arguments of age() are two facts, and stay.
 SELECT crm.define_event('x', 'SELECT user_id AS customer_id, placed_at AS at, age(placed_at, ''2026-01-01'')::text AS y FROM orders');
@@ -157,6 +220,31 @@ SELECT crm.define_event('order', 'SELECT user_id + 0 AS customer_id, placed_at A
 SELECT crm.profile_of(1);
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, max(placed_at) AS at FROM orders GROUP BY user_id');
 SELECT crm.profile_of(1);
+
+-- An index that is not entered by the customer is no lookup, and a table's being empty is no reason to miss one that is.
+CREATE FUNCTION is_indexed(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM crm.define_event('x', query);
+	RETURN indexed FROM crm.feeds WHERE kind = 'x';
+END $$;
+CREATE TABLE calls (kind text, number integer, user_id integer, at timestamptz);
+CREATE INDEX ON calls (kind);
+CREATE TABLE numbers (kind text PRIMARY KEY, number integer UNIQUE);
+CREATE VIEW tried (shape, query) AS VALUES
+	('by kind', 'SELECT user_id AS customer_id, at FROM calls WHERE kind = ''in'''),
+	('by kinds', 'SELECT user_id AS customer_id, at FROM calls WHERE kind IN (''in'', ''out'') OR kind > ''x'''),
+	('newest', 'SELECT user_id AS customer_id, max(at) AS at FROM calls WHERE kind = ''in'' GROUP BY user_id'),
+	('some', 'SELECT user_id AS customer_id, at FROM calls WHERE kind = ''in'' LIMIT 10'),
+	('of one number', 'SELECT user_id AS customer_id, at FROM calls CROSS JOIN numbers AS n WHERE n.kind = ''in'''),
+	('of numbers', 'SELECT user_id AS customer_id, at FROM calls AS c JOIN numbers AS n USING (number)');
+SELECT shape, is_indexed(query) FROM tried;
+SELECT crm.profile_of(1) IS NOT NULL AS noticed;
+CREATE INDEX ON calls (user_id) WHERE kind = 'in';
+SELECT shape, is_indexed(query) FROM tried;
+DROP INDEX calls_user_id_idx;
+CREATE INDEX ON calls (user_id);
+SELECT shape, is_indexed(query) FROM tried;
+SELECT crm.drop_event('x');
 
 -- A migration of the shop's tables.
 DROP TABLE orders;

@@ -57,7 +57,13 @@ SELECT crm.track(4, 'view', '{"month": 1}', '2026-01-16 00:00:00Z', 'lost', on_e
 SELECT crm.track(4, 'view', '{"n": 5}', 'infinity', on_error => 'warn');
 SELECT crm.track(4, 'view', '{"n": 6}', '2026-01-17 00:00:00Z', 'lost', on_error => 'warn');
 COMMIT;
+SELECT crm.track(NULL, 'view', on_error => 'warn');
+SELECT crm.track(4, NULL, on_error => 'warn');
+SELECT crm.track(4, 'view', NULL, on_error => 'warn');
+SELECT crm.track(4, 'view', at => NULL, on_error => 'warn');
+SELECT crm.track(4, 'view', event_key => repeat('x', 1025), on_error => 'warn');
 SELECT properties FROM crm.event WHERE customer_id = 4 ORDER BY at;
+SELECT crm.track(4, 'view', at => '2026-01-16 00:00:00Z', event_key => (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 32) AS i));
 
 -- A kind is either defined or tracked.
 SELECT crm.define_event('view', 'SELECT 1 AS customer_id, ''2026-01-01 00:00:00Z''::timestamptz AS at');
@@ -77,7 +83,32 @@ ROLLBACK;
 SELECT to_regclass('crm.event_2020_05') IS NULL AS no_partition;
 SELECT crm.profile_of(1);
 
+-- With this month's partition the next one is made, and with no other.
+BEGIN;
+SELECT crm.track(5, 'view', at => now());
+SELECT count(*) AS made FROM pg_class
+ WHERE oid IN (to_regclass('crm.event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')),
+	to_regclass('crm.event_' || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM')))
+   AND relispartition;
+SELECT crm.track(5, 'view', at => date_trunc('month', now(), 'UTC') + interval '2 years');
+SELECT to_regclass('crm.event_' || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '25 months', 'YYYY_MM')) IS NULL AS not_made;
+ROLLBACK;
+
+-- A partition that was taken out, but is still there
+BEGIN;
+SELECT crm.track(5, 'view', at => '2021-05-05 00:00:00Z');
+ALTER TABLE crm.event DETACH PARTITION crm.event_2021_05;
+SELECT crm.track(5, 'view', at => '2021-05-06 00:00:00Z', on_error => 'warn');
+ALTER TABLE crm.event ATTACH PARTITION crm.event_2021_05 FOR VALUES FROM ('2021-05-01 00:00:00Z') TO ('2021-06-01 00:00:00Z');
+SELECT crm.track(5, 'view', at => '2021-05-06 00:00:00Z', on_error => 'warn');
+ROLLBACK;
+
 -- Retention.
+BEGIN;
+SET LOCAL lock_timeout = '7s';
+SELECT crm.drop_events_before('2000-01-01');
+SHOW lock_timeout;
+COMMIT;
 SELECT crm.drop_events_before(NULL);
 SELECT crm.drop_events_before('2026-01-31 23:59:59Z');
 SELECT crm.drop_events_before('2026-02-01 00:00:00Z');
