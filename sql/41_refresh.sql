@@ -1,10 +1,12 @@
--- The one pass over the feeds: storing its difference, or only asking.
+-- The one pass over the feeds: storing its difference, or only asking. Who stores, writes as the owner of the extension:
+-- the right to call the function is the permission, and nobody needs to write to the tables past it.
 
 CREATE FUNCTION crm.refresh_segments(at timestamptz DEFAULT crm.now(),
 									 OUT customers bigint, OUT entered bigint, OUT "left" bigint)
 RETURNS record
 AS 'MODULE_PATHNAME', 'crm_segment_refresh'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 1000000
+SET search_path = pg_catalog, pg_temp;
 
 COMMENT ON FUNCTION crm.refresh_segments(timestamptz) IS
 'Evaluates all dynamic segments for all customers at the instant, in one pass over each feed that any of them names, and stores the difference: crm.membership, and in crm.membership_change who entered and left what (crm.segment_change shows it), with reason edit (first evaluation of a segment), time (the exact instants), fact or gone. Memory is bounded by maintenance_work_mem; beyond it facts are spilled to temporary files. Returns the number of customers, entries and leaves. Errors: 22004 for NULL, 55000 when a segment was refreshed at a later instant already, 25001 in a repeatable read or serializable transaction.';
@@ -42,7 +44,7 @@ AS 'MODULE_PATHNAME', 'crm_segment_explain'
 LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 ROWS 10;
 
 COMMENT ON FUNCTION crm.explain(bigint, text, timestamptz) IS
-'Why the customer is in the segment at the instant, or why not: crm.explain(profile, ...) over the customer''s facts as the calling transaction sees them, with the segments that the predicate names unfolded. No rows for NULL, and for a customer of whom nothing is known. Errors: 42704 for an unknown segment, 42809 for a static one.';
+'Why the customer is in the segment at the instant, or why not: crm.explain(profile, ...) over the customer''s facts as the calling transaction sees them, with each segment that the predicate names unfolded, where it is named first. No rows for NULL, and for a customer of whom nothing is known. Errors: 42704 for an unknown segment, 42809 for a static one.';
 
 CREATE FUNCTION crm.resolve_segments(predicate crm.predicate)
 RETURNS crm.predicate

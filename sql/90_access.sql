@@ -13,11 +13,7 @@ DECLARE
 		"backend":  ["track", "identify"],
 		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
-					 "add_to_segment", "remove_from_segment", "refresh_segments", "change_members"]
-	}';
-	-- and, where those work with the rights of their caller, writes to these tables and sequences
-	written CONSTANT jsonb := '{
-		"marketer": ["segment", "segment_id_seq", "membership", "membership_change", "membership_change_id_seq"]
+					 "add_to_segment", "remove_from_segment", "refresh_segments"]
 	}';
 	reads CONSTANT boolean := level <> 'sender';
 	owner oid;
@@ -74,12 +70,6 @@ BEGIN
 		  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
 		 WHERE reads AND c.relkind IN ('r', 'p', 'v', 'm')
 		UNION ALL
-		SELECT format(CASE c.relkind WHEN 'S' THEN 'GRANT USAGE ON SEQUENCE %s TO %s'
-									 ELSE 'GRANT INSERT, UPDATE, DELETE ON TABLE %s TO %s' END, c.oid::regclass, role)
-		  FROM member AS m
-		  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
-		 WHERE written -> level ? c.relname::text
-		UNION ALL
 		SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
 		  FROM pg_class AS c
 		 WHERE reads
@@ -91,8 +81,9 @@ BEGIN
 	END LOOP;
 
 	IF reads THEN
-		-- Feeds that this user will define, or make again
-		EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA crm_feed GRANT SELECT ON TABLES TO %s', role);
+		-- Feeds that will be defined, by whomever: views are made as the owner, and then given away with these rights
+		EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA crm_feed GRANT SELECT ON TABLES TO %s',
+					   owner::regrole, role);
 
 		SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname) INTO foreign_feeds
 		  FROM pg_class AS c
@@ -108,7 +99,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.grant_access(regrole, text) IS
-'grants a role what it needs: level analyst reads everything and calls every function that only reads; backend does that and tracks events; marketer does that and makes segments; sender claims and acknowledges messages, and reads no table. Feeds that the caller defines later are granted too; call it again after ALTER EXTENSION ... UPDATE, and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
+'grants a role what it needs: level analyst reads everything and calls every function that only reads; backend does that and tracks events; marketer does that and makes segments; sender claims and acknowledges messages, and reads no table. Feeds that are defined later are granted too; call it again after ALTER EXTENSION ... UPDATE, and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
 
 CREATE FUNCTION crm.revoke_access(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -166,7 +157,8 @@ BEGIN
 	LOOP
 		EXECUTE statement;
 	END LOOP;
-	EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA crm_feed REVOKE ALL ON TABLES FROM %s', role);
+	EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA crm_feed REVOKE ALL ON TABLES FROM %s',
+				   owner::regrole, role);
 END
 $function$;
 COMMENT ON FUNCTION crm.revoke_access(regrole) IS
