@@ -194,6 +194,60 @@ $function$;
 COMMENT ON FUNCTION crm.check_segment_circle(int, crm.predicate) IS
 'that a new definition of a segment does not lead back to it through other segments. Error 42P17 if it does, with the way there';
 
+CREATE FUNCTION crm.check_segment_depth(segment int, predicate crm.predicate) RETURNS void
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	most CONSTANT int := 64;	-- the compiler's limit too
+	depth int;
+BEGIN
+	-- How long the longest way down from the definition is, and the longest way up to whoever is built on the segment.
+	-- Levels are counted, not ways, of which there may be very many.
+	WITH RECURSIVE edge AS MATERIALIZED (
+		SELECT s.segment_id AS upper, n AS lower
+		  FROM crm.segment AS s, unnest(crm.segments_named(s.predicate)) AS n
+		 WHERE s.segment_id IS DISTINCT FROM check_segment_depth.segment
+	), below(segment_id, level) AS (
+		SELECT n, 1 FROM unnest(crm.segments_named(check_segment_depth.predicate)) AS n
+		UNION
+		SELECT e.lower, b.level + 1 FROM below AS b JOIN edge AS e ON e.upper = b.segment_id WHERE b.level < most
+	), above(segment_id, level) AS (
+		SELECT check_segment_depth.segment, 1
+		UNION
+		SELECT e.upper, a.level + 1 FROM above AS a JOIN edge AS e ON e.lower = a.segment_id WHERE a.level < most
+	)
+	SELECT coalesce((SELECT max(b.level) FROM below AS b), 0) + (SELECT max(a.level) FROM above AS a) INTO depth;
+	IF depth > most THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'statement_too_complex',
+			MESSAGE = 'segments would be nested too deeply',
+			DETAIL = format('More than %s segments would stand within each other.', most);
+	END IF;
+END
+$function$;
+COMMENT ON FUNCTION crm.check_segment_depth(int, crm.predicate) IS
+'that a definition of a segment (NULL for a new one), which goes in no circle, does not make a chain of segments in segments that is too long to be evaluated, neither below it nor for those that name it. Error 54001 if it does';
+
+CREATE FUNCTION crm.check_edit_instant(at timestamptz) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	IF check_edit_instant.at IS NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'the instant of an edit must not be null';
+	ELSIF NOT isfinite(check_edit_instant.at) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'the instant of an edit must be finite';
+	END IF;
+END
+$function$;
+COMMENT ON FUNCTION crm.check_edit_instant(timestamptz) IS
+'that an edit of a segment may be logged with this instant. Errors: 22004 NULL, 22023 infinite';
+
 ------------------------------------------------------------------------------------------------------------------
 -- Membership
 ------------------------------------------------------------------------------------------------------------------
@@ -247,7 +301,7 @@ COMMENT ON FUNCTION crm.is_member(bigint, text) IS
 'whether a customer is stored in a segment; for many customers join crm.segment_member instead. NULL gives NULL. Errors: 42704 unknown segment; 55000 a segment that has not been evaluated yet';
 
 CREATE FUNCTION crm.matches_segment(customer_id bigint, name text, at timestamptz DEFAULT crm.now()) RETURNS boolean
-	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
@@ -272,7 +326,7 @@ COMMENT ON FUNCTION crm.sample_of(bigint[], int) IS
 
 CREATE FUNCTION crm.preview(predicate crm.predicate, at timestamptz DEFAULT crm.now(), samples int DEFAULT 5,
 							OUT customers bigint, OUT population bigint, OUT share numeric, OUT sample bigint[])
-	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
@@ -296,7 +350,7 @@ COMMENT ON FUNCTION crm.preview(crm.predicate, timestamptz, int) IS
 
 CREATE FUNCTION crm.segment_difference(segment int, predicate crm.predicate, at timestamptz,
 									   OUT entering bigint[], OUT leaving bigint[], OUT stay bigint)
-	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
@@ -316,7 +370,7 @@ COMMENT ON FUNCTION crm.segment_difference(int, crm.predicate, timestamptz) IS
 CREATE FUNCTION crm.preview_edit(name text, predicate crm.predicate, at timestamptz DEFAULT crm.now(),
 								 samples int DEFAULT 5, OUT enter bigint, OUT leave bigint, OUT stay bigint,
 								 OUT sample_enter bigint[], OUT sample_leave bigint[])
-	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
@@ -339,6 +393,7 @@ BEGIN
 	resolved := crm.resolve_segments(preview_edit.predicate);
 	PERFORM crm.check_predicate(resolved);
 	PERFORM crm.check_segment_circle(segment.segment_id, resolved);
+	PERFORM crm.check_segment_depth(segment.segment_id, resolved);
 	difference := crm.segment_difference(segment.segment_id, resolved, preview_edit.at);
 	enter := cardinality(difference.entering);
 	leave := cardinality(difference.leaving);
@@ -392,6 +447,7 @@ BEGIN
 	END IF;
 	resolved := crm.resolve_segments(create_segment.predicate);
 	PERFORM crm.check_predicate(resolved);
+	PERFORM crm.check_segment_depth(NULL, resolved);
 	INSERT INTO crm.segment AS s (name, predicate)
 	VALUES (create_segment.name, resolved)
 	RETURNING s.segment_id INTO result;
@@ -399,7 +455,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.create_segment(text, crm.predicate) IS
-'makes a dynamic segment, all whose customers the predicate is true of, and returns its id. Members are found by the next crm.refresh_segments(), for all segments in one pass; until then crm.members says that there was none. Errors: those of crm.check_segment_name and crm.check_predicate, 22004 NULL, 42704 an unknown segment in "in segment"';
+'makes a dynamic segment, all whose customers the predicate is true of, and returns its id. Members are found by the next crm.refresh_segments(), for all segments in one pass; until then crm.members says that there was none. Errors: those of crm.check_segment_name and crm.check_predicate, 22004 NULL, 42704 an unknown segment in "in segment", 54001 segments nested too deeply';
 
 CREATE FUNCTION crm.create_static_segment(name text, customers bigint[] DEFAULT NULL,
 										  predicate crm.predicate DEFAULT NULL, at timestamptz DEFAULT crm.now())
@@ -412,12 +468,13 @@ DECLARE
 BEGIN
 	PERFORM crm.lock_segments();
 	PERFORM crm.check_segment_name(create_static_segment.name);
-	IF (customers IS NULL) = (create_static_segment.predicate IS NULL) OR create_static_segment.at IS NULL THEN
+	IF (customers IS NULL) = (create_static_segment.predicate IS NULL) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'a static segment is made of either customers or a predicate',
-			HINT = 'Write customers => ARRAY[1, 2], or predicate => ''has order''; the instant must not be null.';
+			HINT = 'Write customers => ARRAY[1, 2], or predicate => ''has order''.';
 	END IF;
+	PERFORM crm.check_edit_instant(create_static_segment.at);
 	IF customers IS NULL THEN
 		PERFORM crm.check_predicate(create_static_segment.predicate);
 		customers := ARRAY(SELECT crm.matching(create_static_segment.predicate, create_static_segment.at));
@@ -430,7 +487,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.create_static_segment(text, bigint[], crm.predicate, timestamptz) IS
-'makes a segment whose members stay until they are removed by hand, and returns its id: of the customers given (each counts once), or of those whom a predicate is true of at an instant. Ids that are no customer''s leave at the next refresh, reason gone. Errors: those of crm.check_segment_name and crm.check_predicate; 22023 both or neither of customers and predicate, or no instant; 22004 a NULL among the customers';
+'makes a segment whose members stay until they are removed by hand, and returns its id: of the customers given (each counts once), or of those whom a predicate is true of at an instant. Ids that are no customer''s leave at the next refresh, reason gone. Errors: those of crm.check_segment_name and crm.check_predicate; 22023 both or neither of customers and predicate, or an infinite instant; 22004 no instant, or a NULL among the customers';
 
 CREATE FUNCTION crm.static_segment_id(name text, customers bigint[]) RETURNS int
 	LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -465,11 +522,7 @@ DECLARE
 	entering bigint[];
 BEGIN
 	PERFORM crm.lock_segments();
-	IF add_to_segment.at IS NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'null_value_not_allowed',
-			MESSAGE = 'instant must not be null';
-	END IF;
+	PERFORM crm.check_edit_instant(add_to_segment.at);
 	segment := crm.static_segment_id(add_to_segment.name, customers);
 	entering := ARRAY(SELECT DISTINCT c FROM unnest(customers) AS c
 					   WHERE NOT EXISTS (SELECT FROM crm.membership AS m
@@ -480,7 +533,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.add_to_segment(text, bigint[], timestamptz) IS
-'adds customers to a static segment; returns how many of them were not in it yet. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers';
+'adds customers to a static segment; returns how many of them were not in it yet. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers, 22023 an infinite instant';
 
 CREATE FUNCTION crm.remove_from_segment(name text, customers bigint[], at timestamptz DEFAULT crm.now()) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -491,11 +544,7 @@ DECLARE
 	leaving bigint[];
 BEGIN
 	PERFORM crm.lock_segments();
-	IF remove_from_segment.at IS NULL THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'null_value_not_allowed',
-			MESSAGE = 'instant must not be null';
-	END IF;
+	PERFORM crm.check_edit_instant(remove_from_segment.at);
 	segment := crm.static_segment_id(remove_from_segment.name, customers);
 	leaving := ARRAY(SELECT DISTINCT m.customer_id
 					   FROM unnest(customers) AS c
@@ -506,7 +555,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.remove_from_segment(text, bigint[], timestamptz) IS
-'removes customers from a static segment; returns how many of them were in it. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers';
+'removes customers from a static segment; returns how many of them were in it. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers, 22023 an infinite instant';
 
 CREATE FUNCTION crm.alter_segment(name text, predicate crm.predicate, at timestamptz DEFAULT crm.now(),
 								  OUT enter bigint, OUT leave bigint, OUT stay bigint,
@@ -519,16 +568,12 @@ DECLARE
 	resolved crm.predicate;
 	difference record;
 BEGIN
-	IF alter_segment.name IS NULL OR alter_segment.predicate IS NULL OR alter_segment.at IS NULL THEN
+	IF alter_segment.name IS NULL OR alter_segment.predicate IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',
-			MESSAGE = 'name, predicate and instant must not be null';
+			MESSAGE = 'name and predicate must not be null';
 	END IF;
-	IF NOT isfinite(alter_segment.at) THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = 'the instant of an edit must be finite';
-	END IF;
+	PERFORM crm.check_edit_instant(alter_segment.at);
 	PERFORM crm.lock_segments();
 	SELECT s.* INTO segment FROM crm.segment AS s WHERE s.segment_id = crm.segment_id(alter_segment.name);
 	IF segment.predicate IS NULL THEN
@@ -540,6 +585,14 @@ BEGIN
 	resolved := crm.resolve_segments(alter_segment.predicate);
 	PERFORM crm.check_predicate(resolved);
 	PERFORM crm.check_segment_circle(segment.segment_id, resolved);
+	PERFORM crm.check_segment_depth(segment.segment_id, resolved);
+	IF alter_segment.at < segment.evaluated_at THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('segment "%s" was evaluated at a later instant already', alter_segment.name),
+			DETAIL = format('It stands at %s.', segment.evaluated_at),
+			HINT = 'Give a later one, such as at => clock_timestamp(). crm.preview_edit() tells what the edit would have done then.';
+	END IF;
 	difference := crm.segment_difference(segment.segment_id, resolved, alter_segment.at);
 
 	UPDATE crm.segment AS s
@@ -557,7 +610,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.alter_segment(text, crm.predicate, timestamptz) IS
-'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 42809 a static one, 42P17 a circle, 25001 in a repeatable read or serializable transaction (as of all functions that change segments)';
+'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 55000 an instant before that of the last refresh or edit, 42704 unknown segment, 42809 a static one, 42P17 a circle, 54001 segments nested too deeply, 25001 in a repeatable read or serializable transaction (as of all functions that change segments)';
 
 CREATE FUNCTION crm.rename_segment(name text, new_name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -588,11 +641,12 @@ DECLARE
 	segment int;
 	users text;
 BEGIN
-	IF drop_segment.name IS NULL OR drop_segment.at IS NULL THEN
+	IF drop_segment.name IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'null_value_not_allowed',
-			MESSAGE = 'name and instant must not be null';
+			MESSAGE = 'name of a segment must not be null';
 	END IF;
+	PERFORM crm.check_edit_instant(drop_segment.at);
 	PERFORM crm.lock_segments();
 	segment := crm.segment_id(drop_segment.name);
 	SELECT string_agg(format('"%s"', s.name), ', ' ORDER BY s.name) INTO users
@@ -612,7 +666,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.drop_segment(text, timestamptz) IS
-'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 42704 unknown segment, 2BP01 other segments name it';
+'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 2BP01 other segments name it';
 
 ------------------------------------------------------------------------------------------------------------------
 -- The past
@@ -620,7 +674,7 @@ COMMENT ON FUNCTION crm.drop_segment(text, timestamptz) IS
 
 CREATE FUNCTION crm.segment_size(name text, "from" timestamptz, "to" timestamptz, step interval)
 	RETURNS TABLE (at timestamptz, size bigint)
-	LANGUAGE plpgsql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE

@@ -9,6 +9,7 @@
 
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -27,6 +28,7 @@ typedef struct Explanation
 	SegmentResolver resolver;
 	void	   *context;
 	ReturnSetInfo *rsinfo;
+	List	   *unfolded;		/* of AstNode: segments that were shown */
 } Explanation;
 
 static bool
@@ -177,8 +179,12 @@ explain_node(Explanation *x, AstNode *ast, int depth)
 		int			id;
 		AstNode    *inner = x->resolver(&ast->literals[0], &id, x->context);
 
-		if (inner != NULL)
+		/* Once: segments that name each other in many ways would be unfolded in each of them. */
+		if (inner != NULL && !list_member_ptr(x->unfolded, inner))
+		{
+			x->unfolded = lappend(x->unfolded, inner);
 			explain_node(x, inner, depth + 1);
+		}
 	}
 }
 
@@ -186,7 +192,7 @@ void
 explain_tree(Evaluation *evaluation, AstNode *tree, Program *program, SegmentResolver resolver, void *context,
 			 ReturnSetInfo *rsinfo)
 {
-	Explanation x = {evaluation, program, resolver, context, rsinfo};
+	Explanation x = {evaluation, program, resolver, context, rsinfo, NIL};
 
 	explain_node(&x, tree, 0);
 }

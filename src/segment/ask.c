@@ -33,13 +33,19 @@ typedef struct Question
 } Question;
 
 static void
+question_compile(Question *question, SegmentResolver resolver)
+{
+	question->program = program_create(CurrentMemoryContext);
+	question->root = program_add(question->program, question->tree, resolver, question->catalog);
+	question->evaluation = evaluation_create(question->program, calendar_zone(clock_timezone()));
+}
+
+static void
 question_init(Question *question, const Predicate *predicate)
 {
 	question->catalog = segment_catalog_load();
 	question->tree = predicate_tree(predicate);
-	question->program = program_create(CurrentMemoryContext);
-	question->root = program_add(question->program, question->tree, segment_resolver, question->catalog);
-	question->evaluation = evaluation_create(question->program, calendar_zone(clock_timezone()));
+	question_compile(question, segment_resolver);
 }
 
 typedef struct Matching
@@ -188,8 +194,8 @@ facts_of_customer(Question *question, int64 customer)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args("SELECT crm.profile_of($1), (SELECT segments FROM crm.membership WHERE customer_id = $1)",
-							  1, &type, &argument, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args("SELECT crm.profile_of($1), (SELECT segments FROM crm.membership "
+							  "WHERE customer_id OPERATOR(pg_catalog.=) $1)", 1, &type, &argument, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the profile of a customer");
 	else
 	{
@@ -235,6 +241,17 @@ crm_segment_evaluate(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(evaluation_truth(question.evaluation, question.root, NULL));
 }
 
+/* segment_resolver, for a tree that people read */
+static AstNode *
+naming_resolver(const Value *value, int *static_id, void *context)
+{
+	AstNode    *tree = segment_resolver(value, static_id, context);
+
+	if (tree != NULL)
+		segment_ids_to_names(tree, context);
+	return tree;
+}
+
 PG_FUNCTION_INFO_V1(crm_segment_explain);
 Datum
 crm_segment_explain(PG_FUNCTION_ARGS)
@@ -255,17 +272,15 @@ crm_segment_explain(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("segment \"%s\" is static", segment->name),
 				 errdetail("Its members were listed; there is no predicate to explain.")));
-	question_init(&question, segment->predicate);
+	question.tree = predicate_tree(segment->predicate);
 	segment_ids_to_names(question.tree, question.catalog);
-	question.program = program_create(CurrentMemoryContext);
-	question.root = program_add(question.program, question.tree, segment_resolver, question.catalog);
-	question.evaluation = evaluation_create(question.program, calendar_zone(clock_timezone()));
+	question_compile(&question, naming_resolver);
 	facts = facts_of_customer(&question, PG_GETARG_INT64(0));
 	if (facts == NULL)
 		return (Datum) 0;
 	evaluation_set_facts(question.evaluation, facts);
 	evaluation_set_instant(question.evaluation, PG_GETARG_TIMESTAMPTZ(2), false, 0);
-	explain_tree(question.evaluation, question.tree, question.program, segment_resolver, question.catalog,
+	explain_tree(question.evaluation, question.tree, question.program, naming_resolver, question.catalog,
 				 (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }

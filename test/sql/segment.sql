@@ -268,6 +268,7 @@ SELECT crm.matches_segment(99, 'recent') IS NULL, crm.matches_segment(1, NULL) I
 SELECT crm.drop_segment('recnt');
 SELECT crm.drop_segment(NULL);
 SELECT crm.drop_segment('recent', NULL);
+SELECT crm.drop_segment('recent', 'infinity');
 -- definitions
 SELECT crm.create_segment('x', NULL);
 SELECT crm.create_segment('x', 'has ordr');
@@ -288,6 +289,7 @@ SELECT crm.alter_segment('buyers', 'has ordr');
 SELECT crm.alter_segment('buyers', NULL);
 SELECT crm.alter_segment('buyers', 'true', NULL);
 SELECT crm.alter_segment('buyers', 'true', 'infinity');
+SELECT crm.alter_segment('buyers', 'true', '2026-12-31 23:59:59.999999Z');
 SELECT crm.alter_segment('buyers', 'in segment 4711');
 SELECT crm.alter_segment(NULL, 'true');
 SELECT crm.alter_segment('byers', 'true');
@@ -301,10 +303,23 @@ SELECT crm.alter_segment('buyers', 'in segment ''buyers''');
 SELECT crm.alter_segment('recent', 'has order and not in segment ''other fresh''');
 SELECT crm.preview_edit('muscovites', 'no order or in segment ''fresh muscovites''');
 SELECT crm.preview('in segment ''buyers'' and not in segment ''buyers''', '2027-01-01');
+-- chains: sixty-four in each other, from whichever end one more is added
+SELECT crm.create_segment('c1', 'true') > 0 AS made;
+SELECT count(crm.create_segment('c' || i, format('in segment ''c%s'' or in segment ''c1''', i - 1)::crm.predicate))
+  FROM generate_series(2, 64) AS i;
+SELECT crm.matches_segment(1, 'c64', '2027-01-01');
+SELECT crm.create_segment('c65', 'has order and in segment ''c64''');
+SELECT crm.alter_segment('c1', 'in segment ''buyers''', '2027-01-01');
+SELECT crm.preview_edit('c1', 'in segment ''buyers''', '2027-01-01');
+SELECT enter FROM crm.alter_segment('c33', 'in segment ''buyers''', '2027-01-01');
+SELECT enter FROM crm.alter_segment('c1', 'in segment ''buyers''', '2027-01-01');
+SELECT count(*) FROM (SELECT crm.drop_segment('c' || i, '2027-01-01') FROM generate_series(64, 1, -1) AS i) AS dropped;
 -- static segments
 SELECT crm.create_static_segment('x');
 SELECT crm.create_static_segment('x', '{1}', 'has order');
 SELECT crm.create_static_segment('x', '{1}', at => NULL);
+SELECT crm.create_static_segment('x', '{1}', at => '-infinity');
+SELECT crm.create_static_segment('x', predicate => 'has order', at => 'infinity');
 SELECT crm.create_static_segment('x', '{1,NULL}');
 SELECT crm.create_static_segment('x', predicate => 'has ordr');
 SELECT crm.add_to_segment('buyers', '{1}');
@@ -313,10 +328,12 @@ SELECT crm.add_to_segment('nobody', '{NULL}');
 SELECT crm.add_to_segment(NULL, '{1}');
 SELECT crm.add_to_segment('nobdy', '{1}');
 SELECT crm.add_to_segment('nobody', '{1}', NULL);
+SELECT crm.add_to_segment('nobody', '{1}', 'infinity');
 SELECT crm.remove_from_segment('buyers', '{1}');
 SELECT crm.remove_from_segment('nobody', '{1,NULL}');
 SELECT crm.remove_from_segment('nobdy', '{1}');
 SELECT crm.remove_from_segment('january buyers', '{1}', NULL);
+SELECT crm.remove_from_segment('january buyers', '{1}', '-infinity');
 -- refreshing
 SELECT crm.refresh_segments(NULL);
 SELECT crm.refresh_segments('infinity');

@@ -212,6 +212,47 @@ SELECT segment, cardinality(customers) AS customers, array_agg(variant ORDER BY 
   FROM answer GROUP BY segment, customers ORDER BY segment;
 
 --
+-- Segments that name each other in many ways are explained once each
+--
+CREATE TABLE twins (id int PRIMARY KEY);
+INSERT INTO twins VALUES (1);
+SELECT crm.define_customers('SELECT id AS customer_id FROM twins');
+SELECT crm.create_segment('d0', 'true') > 0 AS made;
+SELECT count(crm.create_segment('d' || i, format('in segment ''d%s'' and (in segment ''d%s'' or false)', i - 1, i - 1)::crm.predicate))
+  FROM generate_series(1, 40) AS i;
+SELECT depth, text, truth FROM crm.explain(1, 'd2');
+SELECT count(*) FROM crm.explain(1, 'd40');
+SELECT count(*) FROM (SELECT crm.drop_segment('d' || i) FROM generate_series(40, 0, -1) AS i) AS dropped;
+
+--
+-- A feed may do what a parallel worker may not; so whatever reads feeds stays with the leader
+--
+CREATE TABLE many_twins AS SELECT i AS id FROM generate_series(1, 2000) AS i;
+CREATE FUNCTION careful(id int) RETURNS int LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN 1 / (id - 1);
+EXCEPTION WHEN division_by_zero THEN
+	RETURN 0;
+END $$;
+SELECT crm.define_customers('SELECT id AS customer_id, careful(id) AS careful FROM twins');
+SELECT crm.create_segment('careful', 'careful = 0') > 0 AS made;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = '32kB';			-- of our tables here, none has so much
+SET parallel_leader_participation = off;
+SELECT count(*) FROM many_twins AS t WHERE crm.matches_segment(t.id, 'careful');
+SELECT count(*) FROM many_twins AS t WHERE id < 3 AND (SELECT customers FROM crm.preview('careful = 0', samples => t.id)) > 0;
+SELECT count(*) FROM many_twins AS t
+ WHERE id < 3 AND (SELECT stay + enter FROM crm.preview_edit('careful', 'careful = 0', samples => t.id)) > 0;
+SELECT count(*) FROM many_twins AS t
+ WHERE id < 3 AND (SELECT max(size) FROM crm.segment_size('careful', '2026-01-01', '2026-01-02', make_interval(days => t.id))) > 0;
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+RESET parallel_leader_participation;
+SELECT crm.drop_segment('careful');
+
+--
 -- What is checked before a definition is stored
 --
 CREATE TABLE people (id int PRIMARY KEY, city text, age int, vip boolean, born date, tags text[], sizes int[], seen timestamptz);
