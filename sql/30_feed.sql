@@ -16,8 +16,9 @@ CREATE TABLE crm.source (
 	released		boolean NOT NULL DEFAULT false,
 	stale_reason	text,
 	defined_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	own				boolean NOT NULL DEFAULT false,
 	CONSTRAINT source_is_tracked_or_defined CHECK (
-		CASE WHEN tracked THEN query IS NULL
+		CASE WHEN tracked OR own THEN query IS NULL
 			 ELSE query IS NOT NULL AND search_path IS NOT NULL AND definer IS NOT NULL AND key_type IS NOT NULL END)
 );
 COMMENT ON TABLE crm.source IS 'the feeds, as they were defined; crm.feeds shows how they are now';
@@ -32,6 +33,8 @@ COMMENT ON COLUMN crm.source.released IS 'the view is dropped until crm.rebuild_
 COMMENT ON COLUMN crm.source.stale_reason IS
 'why what is stored may not agree with the feed: defined, rebuilt, released, or what a refresh found; NULL when it agrees';
 COMMENT ON COLUMN crm.source.defined_at IS 'when the feed was defined last';
+COMMENT ON COLUMN crm.source.own IS
+'the feed is the extension''s own, comes with it and is not dumped: what it knows of customers. That of a kind customer.NAME gives attributes, any other events';
 
 CREATE SEQUENCE crm.customer_id_seq AS bigint;
 COMMENT ON SEQUENCE crm.customer_id_seq IS 'ids of customers whom the shop knows by a key that is no integer';
@@ -84,7 +87,7 @@ COMMENT ON COLUMN crm.event_key.kind IS 'kind of the event';
 COMMENT ON COLUMN crm.event_key.event_key IS 'the key, unique for a customer and a kind';
 COMMENT ON COLUMN crm.event_key.at IS 'when the event happened; the key goes with it';
 
-SELECT pg_catalog.pg_extension_config_dump('crm.source', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.source', 'WHERE NOT own');
 SELECT pg_catalog.pg_extension_config_dump('crm.customer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.identity', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.event_key', '');
@@ -200,8 +203,9 @@ COMMENT ON FUNCTION crm.feed_status() IS 'how the feeds are now; crm.feeds shows
 
 CREATE VIEW crm.feeds AS
 	SELECT s.kind, s.state, s.reason, s.definer, s.indexed, s.key_type, s.columns, s.tables, s.query
-	  FROM crm.feed_status() AS s;
-COMMENT ON VIEW crm.feeds IS 'the feeds and how they are now, the customers first';
+	  FROM crm.feed_status() AS s
+	 WHERE s.state <> 'own';
+COMMENT ON VIEW crm.feeds IS 'the shop''s feeds and how they are now, the customers first';
 COMMENT ON COLUMN crm.feeds.kind IS 'kind of the events, or "customer" for the customers';
 COMMENT ON COLUMN crm.feeds.state IS
 'ok; tracked, events are stored by crm.track(); released until crm.rebuild_feeds(); stale, what is stored may not agree with the feed, or the feed with its tables';

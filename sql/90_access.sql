@@ -13,7 +13,7 @@ DECLARE
 		"backend":  ["track", "identify"],
 		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
-					 "add_to_segment", "remove_from_segment", "refresh_segments"]
+					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores"]
 	}';
 	reads CONSTANT boolean := level <> 'sender';
 	owner oid;

@@ -26,6 +26,8 @@ typedef struct Feed
 {
 	const char *kind;			/* "customer" for the customers */
 	bool		tracked;		/* events of crm.event, not a view */
+	bool		own;			/* the extension's own view: what other slices know of customers */
+	bool		customers;		/* its rows are of customers, and have no at: the customers', and own ones of attributes */
 	bool		stale;			/* released, or its tables are no longer those that its text names */
 	const char *why_stale;		/* a sentence for people; NULL when it is not */
 	bool		indexed;		/* can be looked up by customer */
@@ -43,9 +45,15 @@ typedef struct Feed
  */
 #define FEED_CUSTOMER "customer"
 
+/* The kinds of feeds that give further attributes of customers: a slice's own, "customer.score" */
+#define FEED_ATTRIBUTES "customer."
+
 /* All feeds that are defined (customer first when there is one), in CurrentMemoryContext. */
 extern List *feed_load(void);
 extern Feed *feed_find(List *feeds, const char *kind);	/* NULL when there is none */
+
+/* The feed of an attribute of customers: the customers' own if that has it, else a slice's; NULL when none has. */
+extern const Feed *feed_of_attribute(const List *feeds, const char *name);
 
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);

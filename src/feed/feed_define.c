@@ -82,6 +82,12 @@ kind_argument(FunctionCallInfo fcinfo, int argument)
 				 errmsg("kind \"%s\" is reserved", kind),
 				 errdetail("It is the feed of the customers themselves."),
 				 errhint("Use crm.define_customers(), or give the event another name.")));
+	if (strncmp(kind, FEED_ATTRIBUTES, strlen(FEED_ATTRIBUTES)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("kind \"%s\" is reserved", kind),
+				 errdetail("Kinds that begin with \"%s\" are attributes that the extension itself knows.", FEED_ATTRIBUTES),
+				 errhint("Give the event another name.")));
 	return kind;
 }
 
@@ -95,7 +101,7 @@ check_same_key(const char *kind, FeedKey key, Oid key_type, List *sources)
 	{
 		FeedSource *other = lfirst(cell);
 
-		if (other->tracked || strcmp(other->kind, kind) == 0 || feed_key_of(other->key_type) == key)
+		if (other->tracked || other->own || strcmp(other->kind, kind) == 0 || feed_key_of(other->key_type) == key)
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -155,6 +161,8 @@ define(const char *kind, const char *text)
 	begin_change(&impatience);
 	sources = feed_sources();
 	old = feed_source_find(sources, kind);
+	if (old != NULL && old->own)
+		feed_error_own(kind);
 	if (old != NULL && old->tracked)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -244,6 +252,8 @@ crm_feed_drop_event(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no event \"%s\"", kind),
 				 errhint("crm.feeds lists them.")));
+	if (source->own)
+		feed_error_own(kind);
 	if (!source->tracked)
 		feed_check_privilege(kind, source->definer);
 	else if (!has_privs_of_role(GetUserId(), feed_owner_of(feed_relation("event"))))
@@ -295,7 +305,7 @@ crm_feed_release(PG_FUNCTION_ARGS)
 		Oid			types[] = {TEXTOID, TEXTOID};
 		Datum		values[2];
 
-		if (source->tracked || source->released)
+		if (source->tracked || source->own || source->released)
 			continue;
 		feed_check_privilege(source->kind, source->definer);
 		values[0] = CStringGetTextDatum(source->kind);
@@ -372,7 +382,7 @@ crm_feed_rebuild(PG_FUNCTION_ARGS)
 	{
 		FeedSource *source = lfirst(cell);
 
-		if (source->tracked)
+		if (source->tracked || source->own)
 			continue;
 		rebuild(source, sources);
 		count++;

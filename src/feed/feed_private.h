@@ -21,6 +21,7 @@ typedef struct FeedSource
 	char	   *search_path;
 	char	   *definer;		/* the role's name: of the view's owner, where there is a view */
 	bool		tracked;
+	bool		own;			/* has a view, but neither text nor definer */
 	char	   *key_type;
 	bool		indexed;
 	bool		released;
@@ -91,6 +92,7 @@ extern Oid	feed_view(const char *kind);	/* InvalidOid if there is none */
 extern Oid	feed_owner_of(Oid relid);	/* InvalidOid if it is gone */
 extern FeedKey feed_key_of(const char *key_type);
 extern const List *feed_cached(void);	/* feed_load(), kept until something in the catalog changes */
+pg_noreturn extern void feed_error_own(const char *kind);
 extern bool feed_hold(const Feed *feed);	/* locks its view against changes; false if it is no longer as it was loaded */
 pg_noreturn extern void feed_error_stale(const Feed *feed);
 

@@ -24,6 +24,7 @@ PG_FUNCTION_INFO_V1(crm_feed_status);
 typedef struct Gathering
 {
 	ProfileBuilder *builder;
+	const List *feeds;
 	const Feed *feed;
 	const char **names;
 	uint64		rows;			/* of this feed */
@@ -35,10 +36,12 @@ gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
 {
 	Gathering  *gathering = context;
 	const Feed *feed = gathering->feed;
-	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
+	bool		customers = feed->customers;
 
 	(void) customer;
-	gathering->total++;
+	/* that we have scored somebody does not make him a customer */
+	if (!feed->own || !customers)
+		gathering->total++;
 	if (gathering->rows++ > 0 && customers)
 		return;
 	if (!customers)
@@ -46,6 +49,9 @@ gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
 	for (int i = 0; i < feed->ncolumns; i++)
 	{
 		if (values[i].type == VALUE_UNKNOWN)
+			continue;
+		/* what the shop says of a customer goes before what we do */
+		if (feed->own && customers && feed_of_attribute(gathering->feeds, gathering->names[i]) != feed)
 			continue;
 		if (customers)
 			profile_set_attribute(gathering->builder, gathering->names[i], strlen(gathering->names[i]), values[i]);
@@ -163,6 +169,7 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 
 	check_stack_depth();
 	feeds = held_feeds();
+	gathering.feeds = feeds;
 	if (!ActiveSnapshotSet())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -221,7 +228,7 @@ crm_feed_status(PG_FUNCTION_ARGS)
 		if (source == NULL)
 			continue;			/* dropped between the two looks */
 		values[0] = CStringGetTextDatum(feed->kind);
-		values[1] = CStringGetTextDatum(feed->tracked ? "tracked" : source->released ? "released" :
+		values[1] = CStringGetTextDatum(feed->tracked ? "tracked" : feed->own ? "own" : source->released ? "released" :
 										feed->stale || source->stale_reason != NULL ? "stale" : "ok");
 		if (feed->why_stale != NULL && !source->released)
 			values[2] = CStringGetTextDatum(feed->why_stale);

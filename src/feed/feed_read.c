@@ -259,7 +259,7 @@ static void
 read_view(const Feed *feed, int ncolumns, const char *const *columns, const int64 *customer, TimestampTz since,
 		  FeedRow row, void *context, uint64 *passed_over)
 {
-	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
+	bool		customers = feed->customers;
 	FeedReceiver receiver = {0};
 	FeedRights	rights;
 	SPIExecuteOptions options = {0};

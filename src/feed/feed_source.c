@@ -43,6 +43,7 @@
 #define Anum_source_indexed			7
 #define Anum_source_released		8
 #define Anum_source_stale_reason	9
+#define Anum_source_own				11
 
 /* The names in a text. */
 typedef struct Names
@@ -114,6 +115,7 @@ feed_sources(void)
 		source->search_path = text_column(tuple, desc, Anum_source_search_path);
 		source->definer = definer_of(source->kind, text_column(tuple, desc, Anum_source_definer));
 		source->tracked = bool_column(tuple, desc, Anum_source_tracked);
+		source->own = bool_column(tuple, desc, Anum_source_own);
 		source->key_type = text_column(tuple, desc, Anum_source_key_type);
 		source->indexed = bool_column(tuple, desc, Anum_source_indexed);
 		source->released = bool_column(tuple, desc, Anum_source_released);
@@ -297,6 +299,16 @@ feed_error_stale(const Feed *feed)
 			 errhint("Call crm.rebuild_feeds(), or define the feed again.")));
 }
 
+void
+feed_error_own(const char *kind)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RESERVED_NAME),
+			 errmsg("kind \"%s\" is reserved", kind),
+			 errdetail("Events of this kind come from the extension itself."),
+			 errhint("Give the event another name.")));
+}
+
 static ValueType
 value_type_of(Oid type)
 {
@@ -325,7 +337,7 @@ value_type_of(Oid type)
 static void
 load_columns(Feed *feed, TupleDesc desc, FeedKey key)
 {
-	bool		customers = strcmp(feed->kind, FEED_CUSTOMER) == 0;
+	bool		customers = feed->customers;
 
 	feed->columns = palloc0(sizeof(FeedColumn) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
@@ -353,8 +365,8 @@ load_view(Feed *feed, const FeedSource *source)
 		return false;
 	feed->owner = view->rd_rel->relowner;
 	feed->relations = view_relations(view);
-	load_columns(feed, RelationGetDescr(view), feed_key_of(source->key_type));
-	feed->why_stale = source->released ? "It is released." : compare_with_text(source, feed->relations, feed->owner);
+	load_columns(feed, RelationGetDescr(view), source->own ? FEED_KEY_INTEGER : feed_key_of(source->key_type));
+	feed->why_stale = source->own ? NULL : source->released ? "It is released." : compare_with_text(source, feed->relations, feed->owner);
 	relation_close(view, AccessShareLock);
 	return true;
 }
@@ -367,6 +379,9 @@ load(const FeedSource *source)
 
 	feed->kind = source->kind;
 	feed->tracked = source->tracked;
+	feed->own = source->own;
+	feed->customers = strcmp(feed->kind, FEED_CUSTOMER) == 0 ||
+		(feed->own && strncmp(feed->kind, FEED_ATTRIBUTES, strlen(FEED_ATTRIBUTES)) == 0);
 	if (source->tracked)
 	{
 		feed->indexed = true;
@@ -375,7 +390,7 @@ load(const FeedSource *source)
 		return feed;
 	}
 	feed->indexed = source->indexed;
-	feed->search_path = source->search_path;
+	feed->search_path = source->own ? FEED_SAFE_PATH : source->search_path;
 	feed->view = feed_view(source->kind);
 	if (OidIsValid(feed->view))
 	{
@@ -384,7 +399,7 @@ load(const FeedSource *source)
 	}
 	else
 	{
-		feed->owner = get_role_oid(source->definer, true);
+		feed->owner = source->own ? InvalidOid : get_role_oid(source->definer, true);
 		feed->why_stale = source->released ? "It is released." :
 			psprintf("Its view crm_feed.%s was dropped.", quote_identifier(source->kind));
 	}
@@ -429,6 +444,33 @@ feed_find(List *feeds, const char *kind)
 		Feed	   *feed = lfirst(cell);
 
 		if (strcmp(feed->kind, kind) == 0)
+			return feed;
+	}
+	return NULL;
+}
+
+static bool
+has_column(const Feed *feed, const char *name)
+{
+	for (int i = 0; i < feed->ncolumns; i++)
+	{
+		if (strcmp(feed->columns[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+const Feed *
+feed_of_attribute(const List *feeds, const char *name)
+{
+	ListCell   *cell;
+
+	/* the customers' own comes first in the list */
+	foreach(cell, feeds)
+	{
+		const Feed *feed = lfirst(cell);
+
+		if (feed->customers && has_column(feed, name))
 			return feed;
 	}
 	return NULL;

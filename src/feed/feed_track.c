@@ -106,7 +106,11 @@ register_kind(const char *kind)
 				 errmsg("kind \"%s\" is reserved", kind),
 				 errdetail("It is the feed of the customers themselves."),
 				 errhint("Give the event another name.")));
-	feed_execute("SELECT tracked FROM crm.source WHERE kind = $1", 1, types, values, NULL);
+	if (strncmp(kind, FEED_ATTRIBUTES, strlen(FEED_ATTRIBUTES)) == 0)
+		feed_error_own(kind);
+	feed_execute("SELECT tracked, own FROM crm.source WHERE kind = $1", 1, types, values, NULL);
+	if (SPI_processed > 0 && DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+		feed_error_own(kind);
 	if (SPI_processed == 0)
 	{
 		FeedImpatience impatience;

@@ -120,16 +120,45 @@ find_column(const Feed *feed, const char *name)
 	return NULL;
 }
 
+/* A column of the customers' feed, or else of what the extension itself knows of them. */
+static const FeedColumn *
+find_attribute(const Checker *check, const char *name)
+{
+	return find_column(feed_of_attribute(check->feeds, name), name);
+}
+
+/* The attribute that was probably meant, or NULL. */
+static const char *
+nearest_attribute(const Checker *check, const char *name)
+{
+	const char **names = NULL;
+	int			nnames = 0;
+	ListCell   *cell;
+
+	foreach(cell, check->feeds)
+	{
+		const Feed *feed = lfirst(cell);
+
+		if (!feed->customers || feed->ncolumns == 0)
+			continue;
+		names = names == NULL ? palloc(sizeof(char *) * feed->ncolumns) :
+			repalloc(names, sizeof(char *) * (nnames + feed->ncolumns));
+		for (int i = 0; i < feed->ncolumns; i++)
+			names[nnames++] = feed->columns[i].name;
+	}
+	return predicate_nearest_word(name, names, nnames);
+}
+
 static const Feed *
 find_kind(Checker *check, const char *kind)
 {
-	const Feed *feed = strcmp(kind, FEED_CUSTOMER) == 0 ? NULL : feed_find(check->feeds, kind);
+	const Feed *feed = feed_find(check->feeds, kind);
 	const char **names;
 	const char *near;
 	int			nnames = 0;
 	ListCell   *cell;
 
-	if (feed != NULL)
+	if (feed != NULL && !feed->customers)
 		return feed;
 
 	names = palloc(sizeof(char *) * (list_length(check->feeds) + 1));
@@ -137,7 +166,8 @@ find_kind(Checker *check, const char *kind)
 	{
 		const Feed *other = lfirst(cell);
 
-		if (strcmp(other->kind, FEED_CUSTOMER) != 0)
+		/* what the extension itself knows, the shop learns elsewhere */
+		if (!other->customers && !other->own)
 			names[nnames++] = other->kind;
 	}
 	near = predicate_nearest_word(kind, names, nnames);
@@ -153,7 +183,7 @@ find_kind(Checker *check, const char *kind)
 static Types
 attribute_types(Checker *check, const char *name)
 {
-	const FeedColumn *column = find_column(check->customers, name);
+	const FeedColumn *column = find_attribute(check, name);
 	const char **names;
 	const char *near;
 	int			ncolumns,
@@ -163,7 +193,7 @@ attribute_types(Checker *check, const char *name)
 		return column->value_type == VALUE_UNKNOWN ? ANY_TYPE : TYPE(column->value_type);
 
 	names = column_names(check->customers, false, &ncolumns, &nnames);
-	near = predicate_nearest_word(name, names, nnames);
+	near = nearest_attribute(check, name);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("attribute \"%s\" does not exist", name),
@@ -209,7 +239,7 @@ property_types(Checker *check, const Feed *feed, const char *name)
 			 errmsg("property \"%s\" of kind \"%s\" does not exist", name, feed->kind),
 			 ncolumns == 0 ? errdetail("Events of this kind have no properties of their own.") :
 			 errdetail("Its properties: %s.", listed(ncolumns, names)),
-			 find_column(check->customers, name) != NULL ?
+			 find_attribute(check, name) != NULL ?
 			 errhint("An attribute of the customer is written \"customer.%s\" in brackets.", name) :
 			 near != NULL ? errhint("Perhaps you meant \"%s\".", near) :
 			 errhint("Properties are the columns of the query given to crm.define_event().")));
@@ -242,7 +272,7 @@ element_types(Checker *check, const AstNode *node, const Scope *scope)
 	if (node->tag == AST_NAME && scope != NULL)
 		column = find_column(scope->feed, node->name);
 	else if (node->tag == AST_NAME || node->tag == AST_CUSTOMER)
-		column = find_column(check->customers, node->name);
+		column = find_attribute(check, node->name);
 	if (column == NULL || column->value_type != VALUE_ARRAY || !OidIsValid(column->type))
 		return SCALARS;
 	element = get_base_element_type(column->type);

@@ -27,6 +27,15 @@ typedef struct SliceIndex
 	int64	   *ids;
 } SliceIndex;
 
+/* A slice's own feed of attributes, and which of the program's it gives. */
+typedef struct AttributeFeed
+{
+	const Feed *feed;
+	int			count;
+	const char **names;
+	int		   *slots;
+} AttributeFeed;
+
 /* What is read at the moment. */
 typedef struct FeedReading
 {
@@ -295,9 +304,54 @@ attributes_less(const Value *a, const Value *b, int count)
 	return false;
 }
 
+/* The feeds of attributes besides the customers' own, as far as the program asks for what they have. */
+static List *
+attribute_feeds(const Program *program, const List *feeds)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, feeds)
+	{
+		AttributeFeed *further = palloc0(sizeof(AttributeFeed));
+		const Feed *feed = lfirst(cell);
+
+		if (!feed->customers || strcmp(feed->kind, FEED_CUSTOMER) == 0)
+			continue;
+		further->feed = feed;
+		further->names = palloc(sizeof(char *) * Max(program->nattributes, 1));
+		further->slots = palloc(sizeof(int) * Max(program->nattributes, 1));
+		for (int i = 0; i < program->nattributes; i++)
+		{
+			if (feed_of_attribute(feeds, program->attributes[i]) != feed)
+				continue;
+			further->names[further->count] = program->attributes[i];
+			further->slots[further->count++] = i;
+		}
+		if (further->count > 0)
+			result = lappend(result, further);
+	}
+	return result;
+}
+
+/* Puts further attributes into their places, of those who are there. */
+static void
+set_attributes(const Program *program, const List *further, Row *row, SliceIndex *index, PopulationSlice *slice,
+			   Value *attributes)
+{
+	const AttributeFeed *feed = list_nth(further, ROW_ATTRIBUTES - row->kind);
+	int			c = slice_customer(index, row->customer, &slice->count, false);
+	Value	   *values = row_values(row, feed->count);
+
+	if (c < 0)
+		return;
+	for (int i = 0; i < feed->count; i++)
+		attributes[(Size) c * program->nattributes + feed->slots[i]] = values[i];
+}
+
 /* Lays out one stream, and hands it over. */
 static void
-give_slice(const Program *program, RowStore *store, int stream, PopulationSink sink, void *context,
+give_slice(const Program *program, const List *further, RowStore *store, int stream, PopulationSink sink, void *context,
 		   Population *population)
 {
 	int			nkinds = program->nkinds;
@@ -318,13 +372,16 @@ give_slice(const Program *program, RowStore *store, int stream, PopulationSink s
 	/* who there is: customers, and people with memberships */
 	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
 	{
-		if (row->kind < 0)
+		if (row->kind < 0 && row->kind > ROW_ATTRIBUTES)
 			rows++;
 	}
 	if (rows == 0)
 	{
-		for (row_reader_init(&reader, store, stream); row_reader_next(&reader) != NULL;)
-			population->strangers++;
+		for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
+		{
+			if (row->kind >= 0)
+				population->strangers++;
+		}
 		return;
 	}
 	slice_index_create(&index, rows);
@@ -337,7 +394,7 @@ give_slice(const Program *program, RowStore *store, int stream, PopulationSink s
 	{
 		int			c;
 
-		if (row->kind >= 0)
+		if (row->kind >= 0 || row->kind <= ROW_ATTRIBUTES)
 			continue;
 		c = slice_customer(&index, row->customer, &slice.count, true);
 		slice.facts[c].has_customer = true;
@@ -359,6 +416,12 @@ give_slice(const Program *program, RowStore *store, int stream, PopulationSink s
 				memcpy(mine, values, sizeof(Value) * program->nattributes);
 			described[c] = true;
 		}
+	}
+
+	for (row_reader_init(&reader, store, stream); further != NIL && (row = row_reader_next(&reader)) != NULL;)
+	{
+		if (row->kind <= ROW_ATTRIBUTES)
+			set_attributes(program, further, row, &index, &slice, attributes);
 	}
 
 	/* how many events of each kind each has, as offsets; then the events in their places */
@@ -452,12 +515,22 @@ population_scan(Evaluation *evaluation, const Program *program, TimestampTz from
 	List	   *feeds = feed_load();
 	Feed	   *feed;
 	TimestampTz *since;
+	List	   *further;
+	ListCell   *cell;
 
 	memset(population, 0, sizeof(*population));
 	evaluation_set_instant(evaluation, from, false, 0);
 	since = evaluation_lookback(evaluation);
 	store = row_store_create((Size) maintenance_work_mem * 1024);
 
+	further = attribute_feeds(program, feeds);
+	foreach(cell, further)
+	{
+		const AttributeFeed *attributes = lfirst(cell);
+
+		read_feed(store, attributes->feed, ROW_ATTRIBUTES - foreach_current_index(cell), attributes->count,
+				  attributes->names, DT_NOBEGIN, population);
+	}
 	feed = feed_find(feeds, FEED_CUSTOMER);
 	if (feed != NULL)
 		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, DT_NOBEGIN,
@@ -467,8 +540,8 @@ population_scan(Evaluation *evaluation, const Program *program, TimestampTz from
 		read_table(store, "SELECT customer_id, segments FROM crm.membership", ROW_MEMBERSHIP);
 	for (int k = 0; k < program->nkinds; k++)
 	{
-		feed = strcmp(program->kinds[k].name, FEED_CUSTOMER) == 0 ? NULL : feed_find(feeds, program->kinds[k].name);
-		if (feed != NULL)
+		feed = feed_find(feeds, program->kinds[k].name);
+		if (feed != NULL && !feed->customers)
 			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, since[k],
 					  population);
 	}
@@ -478,7 +551,7 @@ population_scan(Evaluation *evaluation, const Program *program, TimestampTz from
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(slice);
-		give_slice(program, store, stream, sink, context, population);
+		give_slice(program, further, store, stream, sink, context, population);
 		MemoryContextSwitchTo(memory);
 		MemoryContextReset(slice);
 	}

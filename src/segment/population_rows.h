@@ -16,6 +16,7 @@
 #define ROW_CUSTOMER (-1)		/* a row of the customers' feed: attributes */
 #define ROW_IDENTITY (-2)		/* a customer of crm.identity: no values */
 #define ROW_MEMBERSHIP (-3)		/* what is stored: a blob */
+#define ROW_ATTRIBUTES (-4)		/* of the first feed of further attributes; -5 of the second ... */
 
 /* A row, followed by its values, and these by the bytes of values that are kept in the row itself. */
 typedef struct Row

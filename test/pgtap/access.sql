@@ -106,7 +106,7 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_marketer')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname ~ '^(create|create_static|alter|rename|drop|add_to|remove_from)_segment$'
-							OR f.proname = 'refresh_segments'$$,
+							OR f.proname IN ('refresh_segments', 'refresh_scores')$$,
 	'a marketer makes segments besides, and nothing else');
 SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f
 				   WHERE f.proname = 'track' OR f.proname ~ '^(create|alter|drop)_segment$'
