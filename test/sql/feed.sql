@@ -279,4 +279,4 @@ SELECT crm.drop_event('broken');
 DROP VIEW crm_feed.customer;
 SELECT kind, state, reason FROM crm.feeds;
 DROP SCHEMA feed_shop CASCADE;
-DELETE FROM crm.source;
+DELETE FROM crm.source WHERE NOT own;

@@ -43,7 +43,7 @@ BEGIN
 	PERFORM crm.drop_segment(s.name) FROM (SELECT name FROM crm.segment ORDER BY segment_id DESC) s;
 	PERFORM crm.drop_event(f.kind, true) FROM (SELECT kind FROM crm.source WHERE kind <> 'customer' ORDER BY kind) f;
 	DROP VIEW IF EXISTS crm_feed.customer;
-	DELETE FROM crm.source;
+	DELETE FROM crm.source WHERE NOT own;
 	TRUNCATE crm.identity, crm.membership, crm.membership_change;
 	DROP TABLE IF EXISTS shop.users, shop.orders, shop.views;
 
