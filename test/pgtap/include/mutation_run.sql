@@ -195,6 +195,26 @@ BEGIN
 	PERFORM mutation.ask(what, input, profile, question.predicate, place);
 END $$;
 
+-- What is refused is refused with the same words when it is asked for softly, and nothing is thrown then, save when the
+-- stack is full. Servers before 16 cannot ask.
+CREATE FUNCTION mutation.ask_softly(what text, input text, state text, message text, detail text, hint text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	softly text;
+BEGIN
+	IF current_setting('server_version_num')::int < 160000 THEN
+		RETURN;
+	END IF;
+	EXECUTE 'SELECT concat_ws('' '', e.sql_error_code, e.message, e.detail, e.hint) FROM pg_input_error_info($1, $2) e'
+		INTO softly USING input, 'crm.' || split_part(what, ' ', 1);
+	IF softly <> concat_ws(' ', state, message, nullif(detail, ''), nullif(hint, '')) THEN
+		PERFORM mutation.fail(what, input, format('softly "%s", else "%s"', softly, concat_ws(' ', state, message, detail, hint)));
+	END IF;
+EXCEPTION WHEN statement_too_complex THEN
+	NULL;
+WHEN OTHERS THEN
+	PERFORM mutation.fail(what, input, 'thrown though asked softly: ' || SQLERRM);
+END $$;
+
 -- Bytes changed, cut or added.
 CREATE FUNCTION mutation.mutate_bytes(bytes bytea) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
@@ -250,6 +270,8 @@ DECLARE
 	at timestamptz;
 	state text;
 	message text;
+	detail text;
+	hint text;
 BEGIN
 	PERFORM setseed(seed);
 	FOR i IN 1 .. cases LOOP
@@ -315,9 +337,11 @@ BEGIN
 			END CASE;
 			naccepted := naccepted + 1;
 		EXCEPTION WHEN OTHERS THEN
-			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+			GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 			IF NOT mutation.allowed(state) THEN
 				PERFORM mutation.fail(what, input, state || ' ' || message);
+			ELSIF what LIKE '% text' THEN
+				PERFORM mutation.ask_softly(what, input, state, message, detail, hint);
 			END IF;
 		END;
 		IF clock_timestamp() - started > longest THEN
