@@ -412,22 +412,10 @@ COMMENT ON FUNCTION crm.preview_edit(text, crm.predicate, timestamptz, int) IS
 ------------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION crm.lock_segments() RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-	SET search_path = pg_catalog, pg_temp
-AS $function$
-BEGIN
-	-- What another one stored while we waited for the lock must be seen afterwards
-	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'active_sql_transaction',
-			MESSAGE = 'segments cannot be changed in a repeatable read or serializable transaction',
-			HINT = 'Use the isolation level READ COMMITTED.';
-	END IF;
-	LOCK TABLE crm.segment IN SHARE ROW EXCLUSIVE MODE;
-END
-$function$;
+	AS 'MODULE_PATHNAME', 'crm_segment_lock'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.lock_segments() IS
-'lets only this transaction change segments until it ends; a refresh waits as well. Error 25001 in a repeatable read or serializable transaction';
+'lets only this transaction change segments until it ends; a refresh waits as well. Errors: 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed';
 
 CREATE FUNCTION crm.create_segment(name text, predicate crm.predicate) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -610,7 +598,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.alter_segment(text, crm.predicate, timestamptz) IS
-'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 55000 an instant before that of the last refresh or edit, 42704 unknown segment, 42809 a static one, 42P17 a circle, 54001 segments nested too deeply, 25001 in a repeatable read or serializable transaction (as of all functions that change segments)';
+'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 55000 an instant before that of the last refresh or edit, 42704 unknown segment, 42809 a static one, 42P17 a circle, 54001 segments nested too deeply, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed (both as of all functions that change segments)';
 
 CREATE FUNCTION crm.rename_segment(name text, new_name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

@@ -71,6 +71,9 @@ extern void feed_read(const Feed *feed, int ncolumns, const char *const *columns
 					  const int64 *customer, TimestampTz since,
 					  FeedRow row, void *context, uint64 *passed_over);
 
+/* Raises an error if called by a function of a feed's query. For what changes feeds or memberships. */
+extern void feed_forbid_within_query(void);
+
 /*
  * Gives ids to the customers of a shop with uuid or text keys who have none yet, and looks again whether the feeds that
  * lacked an index have one now. Writes; to be called before a bulk read. Returns how many ids were given.

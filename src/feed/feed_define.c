@@ -32,6 +32,7 @@ PG_FUNCTION_INFO_V1(crm_feed_rebuild);
 static void
 begin_change(FeedImpatience *impatience)
 {
+	feed_forbid_within_query();
 	feed_begin_impatience(impatience);
 	LockRelationOid(feed_relation("source"), ShareRowExclusiveLock);
 }

@@ -108,6 +108,7 @@ feed_refresh_identities(void)
 	Feed	   *feed;
 	uint64		made = 0;
 
+	feed_forbid_within_query();
 	feed_recheck_indexes();
 	if (source == NULL || feed_key_of(source->key_type) == FEED_KEY_INTEGER)
 		return 0;

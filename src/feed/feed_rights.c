@@ -70,6 +70,20 @@ feed_enter(FeedRights *rights, Oid owner, const char *search_path)
 	pfree(zone);
 }
 
+/*
+ * To be called by what changes feeds or memberships: not while a feed is read. Whoever reads it works by what there was
+ * before, and would write over the change.
+ */
+void
+feed_forbid_within_query(void)
+{
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("feeds and segments cannot be changed from within the query of a feed"),
+				 errhint("Leave it out of the functions that the query calls.")));
+}
+
 /* As the owner of our own tables. */
 void
 feed_enter_extension(FeedRights *rights)
