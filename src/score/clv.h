@@ -49,6 +49,7 @@ typedef struct ClvModel
 /* clv_math.c */
 extern double clv_digamma(double x);	/* derivative of ln gamma, x > 0 */
 extern double clv_trigamma(double x);	/* and its derivative */
+extern double clv_log_rising(double x, double n, double *first, double *second);
 
 /*
  * clv_optimise.c: the maximum of a function of up to CLV_MAX_PARAMETERS positive parameters, whose value, gradient and matrix

@@ -53,18 +53,14 @@ log_gone(double r, double alpha, double a, double b, double x, double t_x)
 	return log(a / (b + x - 1)) - (r + x) * log(alpha + t_x);
 }
 
-/* Terms of x alone */
-static double
-log_of_x(double r, double alpha, double a, double b, double x)
-{
-	return lgamma(r + x) - lgamma(r) + r * log(alpha) + (lgamma(a + b) - lgamma(a + b + x)) + (lgamma(b + x) - lgamma(b));
-}
-
 double
 clv_log_likelihood(const ClvModel *model, double x, double t_x, double t)
 {
 	double		alive = log_alive(model->r, model->alpha, x, t);
-	double		result = log_of_x(model->r, model->alpha, model->a, model->b, x);
+	double		first;
+	double		second;
+	double		result = model->r * log(model->alpha) + clv_log_rising(model->r, x, &first, &second) +
+		clv_log_rising(model->b, x, &first, &second) - clv_log_rising(model->a + model->b, x, &first, &second);
 	double		gone;
 
 	if (x == 0)
@@ -85,12 +81,6 @@ log_likelihood(const void *context, const double *parameters, double *gradient, 
 	double		a = parameters[A];
 	double		b = parameters[B];
 	double		value = 0;
-	double		at_r = clv_digamma(r);
-	double		at_b = clv_digamma(b);
-	double		at_ab = clv_digamma(a + b);
-	double		at2_r = clv_trigamma(r);
-	double		at2_b = clv_trigamma(b);
-	double		at2_ab = clv_trigamma(a + b);
 	Size		i = 0;
 
 	memset(gradient, 0, sizeof(double) * CLV_MAX_PARAMETERS);
@@ -103,8 +93,12 @@ log_likelihood(const void *context, const double *parameters, double *gradient, 
 		double		bx = b + x - 1;
 		double		count = 0;
 		double		sum = 0;
-		double		beta1 = 0;
-		double		beta2 = 0;
+		double		r1,
+					r2,
+					b1,
+					b2,
+					ab1,
+					ab2;
 
 		for (; i < points->count && points->points[i].x == x; i++)
 		{
@@ -174,22 +168,19 @@ log_likelihood(const void *context, const double *parameters, double *gradient, 
 			hessian[B][B] += n * (w + w_gone) / (bx * bx);
 		}
 
-		value += sum + count * log_of_x(r, alpha, a, b, x);
-		gradient[R] += count * (clv_digamma(rx) - at_r + log(alpha));
+		/* The terms of x alone */
+		value += sum + count * (r * log(alpha) + clv_log_rising(r, x, &r1, &r2) + clv_log_rising(b, x, &b1, &b2) -
+								clv_log_rising(a + b, x, &ab1, &ab2));
+		gradient[R] += count * (r1 + log(alpha));
 		gradient[ALPHA] += count * r / alpha;
-		hessian[R][R] += count * (clv_trigamma(rx) - at2_r);
+		gradient[A] -= count * ab1;
+		gradient[B] += count * (b1 - ab1);
+		hessian[R][R] += count * r2;
 		hessian[R][ALPHA] += count / alpha;
 		hessian[ALPHA][ALPHA] -= count * r / (alpha * alpha);
-		if (x > 0)
-		{
-			beta1 = at_ab - clv_digamma(a + b + x);
-			beta2 = at2_ab - clv_trigamma(a + b + x);
-			gradient[A] += count * beta1;
-			gradient[B] += count * (beta1 + clv_digamma(b + x) - at_b);
-			hessian[A][A] += count * beta2;
-			hessian[A][B] += count * beta2;
-			hessian[B][B] += count * (beta2 + clv_trigamma(b + x) - at2_b);
-		}
+		hessian[A][A] -= count * ab2;
+		hessian[A][B] -= count * ab2;
+		hessian[B][B] += count * (b2 - ab2);
 	}
 	for (int j = 0; j < CLV_MAX_PARAMETERS; j++)
 	{

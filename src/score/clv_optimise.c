@@ -26,9 +26,12 @@
  */
 #define ENOUGH 1e-11
 
-/* A parameter beyond these has run away: the likelihood rises for ever, if ever less. */
-#define LEAST 1e-7
-#define GREATEST 1e7
+/*
+ * A parameter beyond the first of these has run away: the likelihood rises for ever, if ever less. One beyond the second is
+ * likely to be the reason why no maximum was found.
+ */
+#define RUNAWAY 1e7
+#define EXTREME 1e3
 
 /*
  * Solves matrix * x = b by Cholesky; false if the matrix is not positive definite.
@@ -171,8 +174,21 @@ clv_maximise(ClvObjective objective, const void *context, int nparameters, const
 		value = next_value;
 		for (int i = 0; i < n; i++)
 		{
-			if (logs[i] < log(LEAST) || logs[i] > log(GREATEST))
+			if (fabs(logs[i]) > log(RUNAWAY))
 				maximum->runaway = i;
+		}
+	}
+	if (!maximum->converged && maximum->runaway < 0)
+	{
+		double		furthest = log(EXTREME);
+
+		for (int i = 0; i < n; i++)
+		{
+			if (fabs(logs[i]) > furthest)
+			{
+				furthest = fabs(logs[i]);
+				maximum->runaway = i;
+			}
 		}
 	}
 	maximum->value = value;

@@ -213,7 +213,8 @@ sample_from_message(StringInfo message)
 	ClvSample  *sample;
 	int64		count;
 
-	if (pq_getmsgbyte(message) != SAMPLE_VERSION || (message->len - message->cursor) % ENTRY_SIZE != 0)
+	if (message->cursor >= message->len || pq_getmsgbyte(message) != SAMPLE_VERSION ||
+		(message->len - message->cursor) % ENTRY_SIZE != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid binary form of type %s", "crm.clv_sample")));

@@ -307,7 +307,8 @@ crm_score_ltv(PG_FUNCTION_ARGS)
 	{
 		const Feed *customer_feed = feed_find(feeds, FEED_CUSTOMER);
 
-		if (customer_feed != NULL && has_column(customer_feed, by))
+		/* What a stale feed would have is not known, and to read it is an error. */
+		if (customer_feed != NULL && (customer_feed->stale || has_column(customer_feed, by)))
 		{
 			AttributePass attributes = {0};
 
@@ -315,13 +316,13 @@ crm_score_ltv(PG_FUNCTION_ARGS)
 			attributes.customers = customers = customer_group_create(CurrentMemoryContext, 1024, NULL);
 			feed_read(customer_feed, 1, &columns[1], NULL, DT_NOBEGIN, take_customer, &attributes, NULL);
 		}
-		else if (orders->tracked || has_column(orders, by))
+		else if (orders->tracked || orders->stale || has_column(orders, by))
 			pass.by_property = true;
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("\"%s\" is neither an attribute of customers nor a property of kind \"%s\"", by, kind),
-					 errhint("LtvGroup by one of these, or by cohort, the month of the first order.")));
+					 errhint("Group by one of these, or by cohort, the month of the first order.")));
 	}
 
 	/* Who was active in the month before the first may have ordered no later than this; a cohort needs all orders. */

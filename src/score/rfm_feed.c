@@ -61,8 +61,9 @@ rfm_order_feed(List *feeds, const char *kind)
 void
 rfm_check_amount(const Feed *feed, const char *amount)
 {
-	if (feed->tracked)
-		return;					/* any property may be there, and is unknown where it is not */
+	/* Of a tracked kind any property may be there, and is unknown where it is not; a stale feed is for its reader to refuse. */
+	if (feed->tracked || feed->stale)
+		return;
 	for (int i = 0; i < feed->ncolumns; i++)
 	{
 		const FeedColumn *column = &feed->columns[i];

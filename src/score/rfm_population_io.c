@@ -234,13 +234,11 @@ invalid(void)
 static TimestampTz
 instant_before(TimestampTz base, uint64 distance, int64 unit)
 {
-	int64		step;
-	TimestampTz at;
+	uint64		step;
 
-	if (distance > (uint64) PG_INT64_MAX || __builtin_mul_overflow((int64) distance, unit, &step) ||
-		__builtin_sub_overflow(base, step, &at) || !IS_VALID_TIMESTAMP(at))
+	if (__builtin_mul_overflow(distance, (uint64) unit, &step) || step > (uint64) base - (uint64) MIN_TIMESTAMP)
 		invalid();
-	return at;
+	return (TimestampTz) ((uint64) base - step);
 }
 
 /*
