@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "score/arguments.h"
 #include "score/clv.h"
 #include "score/rfm.h"
 
@@ -162,7 +163,7 @@ unit_argument(FunctionCallInfo fcinfo, int argument)
 {
 	double		unit_days;
 
-	rfm_require(fcinfo, argument, "unit_days");
+	argument_require(fcinfo, argument, "unit_days");
 	unit_days = PG_GETARG_FLOAT8(argument);
 	if (!(unit_days > 0) || !isfinite(unit_days))
 		ereport(ERROR,
@@ -205,7 +206,7 @@ crm_score_clv_summary(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	rfm_require(fcinfo, 1, "until");
+	argument_require(fcinfo, 1, "until");
 	until = PG_GETARG_TIMESTAMPTZ(1);
 	check_until(until);
 	unit_days = unit_argument(fcinfo, 2);
@@ -240,16 +241,16 @@ get_reading(FunctionCallInfo fcinfo, int first, RfmReading *reading)
 	double		unit_days = unit_argument(fcinfo, first);
 
 	memset(reading, 0, sizeof(RfmReading));
-	rfm_require(fcinfo, 0, "until");
+	argument_require(fcinfo, 0, "until");
 	reading->until = PG_GETARG_TIMESTAMPTZ(0);
 	check_until(reading->until);
-	reading->zone = rfm_text_argument(fcinfo, first + 1, "zone");
-	rfm_require(fcinfo, first + 2, "since");
+	reading->zone = argument_text(fcinfo, first + 1, "zone");
+	argument_require(fcinfo, first + 2, "since");
 	reading->since = PG_GETARG_TIMESTAMPTZ(first + 2);
-	rfm_require(fcinfo, first + 3, "refunds");
+	argument_require(fcinfo, first + 3, "refunds");
 	reading->refunds = PG_GETARG_BOOL(first + 3);
-	reading->kind = rfm_text_argument(fcinfo, first + 4, "kind");
-	reading->amount = rfm_text_argument(fcinfo, first + 5, "amount");
+	reading->kind = argument_text(fcinfo, first + 4, "kind");
+	reading->amount = argument_text(fcinfo, first + 5, "amount");
 	reading->counting = RFM_BY_DAYS;
 	return unit_days;
 }
@@ -300,9 +301,9 @@ crm_score_clv(PG_FUNCTION_ARGS)
 	MemoryContext old;
 
 	InitMaterializedSRF(fcinfo, 0);
-	rfm_require(fcinfo, 1, "months");
-	rfm_require(fcinfo, 2, "discount");
-	rfm_require(fcinfo, 3, "margin");
+	argument_require(fcinfo, 1, "months");
+	argument_require(fcinfo, 2, "discount");
+	argument_require(fcinfo, 3, "margin");
 	horizon.months = PG_GETARG_INT32(1);
 	horizon.discount = PG_GETARG_FLOAT8(2);
 	horizon.margin = PG_GETARG_FLOAT8(3);

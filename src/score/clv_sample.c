@@ -16,7 +16,7 @@
 
 #include "compat.h"
 #include "score/clv.h"
-#include "score/rfm_bytes.h"
+#include "score/wire.h"
 
 #define SAMPLE_VERSION 1
 #define FIRST_CUSTOMERS 32
@@ -253,18 +253,21 @@ crm_score_clv_sample_out(PG_FUNCTION_ARGS)
 {
 	bytea	   *bytes = sample_to_bytea(sample_readarg(fcinfo, 0));
 
-	PG_RETURN_CSTRING(bytes_to_hex(VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ));
+	PG_RETURN_CSTRING(wire_to_hex(VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ));
 }
 
 Datum
 crm_score_clv_sample_in(PG_FUNCTION_ARGS)
 {
 	Size		size;
-	const char *bytes = bytes_from_hex(PG_GETARG_CSTRING(0), &size, "crm.clv_sample", crm_escontext(fcinfo));
+	const char *bytes = wire_from_hex(PG_GETARG_CSTRING(0), &size);
 	StringInfoData message;
 
 	if (bytes == NULL)
-		PG_RETURN_NULL();
+		crm_ereturn(crm_escontext(fcinfo), (Datum) 0,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("invalid input syntax for type %s", "crm.clv_sample"),
+					 errdetail("It is \\x and the bytes of the binary form in hexadecimal.")));
 	message.data = unconstify(char *, bytes);
 	message.len = (int) size;
 	message.maxlen = (int) size;

@@ -15,6 +15,7 @@
 #include "base/calendar.h"
 #include "base/clock.h"
 #include "compat.h"
+#include "score/arguments.h"
 #include "score/ltv.h"
 #include "score/rfm.h"
 
@@ -211,10 +212,10 @@ crm_score_ltv_of(PG_FUNCTION_ARGS)
 	Datum		values[LTV_COLUMNS];
 	bool		nulls[LTV_COLUMNS];
 
-	rfm_require(fcinfo, 1, "until");
-	rfm_require(fcinfo, 2, "months");
-	rfm_require(fcinfo, 3, "active_within");
-	rfm_require(fcinfo, 4, "margin");
+	argument_require(fcinfo, 1, "until");
+	argument_require(fcinfo, 2, "months");
+	argument_require(fcinfo, 3, "active_within");
+	argument_require(fcinfo, 4, "margin");
 	ltv_check_margin(PG_GETARG_NUMERIC(4));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

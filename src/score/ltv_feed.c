@@ -16,6 +16,7 @@
 #include "base/calendar.h"
 #include "compat.h"
 #include "feed/feed.h"
+#include "score/arguments.h"
 #include "score/ltv.h"
 #include "score/rfm.h"
 
@@ -280,23 +281,24 @@ crm_score_ltv(PG_FUNCTION_ARGS)
 	TimestampTz since = DT_NOBEGIN;
 
 	InitMaterializedSRF(fcinfo, 0);
-	rfm_require(fcinfo, 0, "until");
-	rfm_require(fcinfo, 1, "months");
-	rfm_require(fcinfo, 2, "active_within");
-	rfm_require(fcinfo, 3, "margin");
+	argument_require(fcinfo, 0, "until");
+	argument_require(fcinfo, 1, "months");
+	argument_require(fcinfo, 2, "active_within");
+	argument_require(fcinfo, 3, "margin");
 	ltv_check_margin(PG_GETARG_NUMERIC(3));
 	if (!PG_ARGISNULL(4))
 		by = text_to_cstring(PG_GETARG_TEXT_PP(4));
-	pass.zone = rfm_text_argument(fcinfo, 5, "zone");
-	kind = rfm_text_argument(fcinfo, 6, "kind");
-	columns[0] = rfm_text_argument(fcinfo, 7, "amount");
+	pass.zone = argument_text(fcinfo, 5, "zone");
+	kind = argument_text(fcinfo, 6, "kind");
+	columns[0] = argument_text(fcinfo, 7, "amount");
 	columns[1] = by;
 	ltv_init_months(&months, PG_GETARG_TIMESTAMPTZ(0), PG_GETARG_INT32(1), PG_GETARG_INTERVAL_P(2), pass.zone);
 	days = rfm_days_create(pass.zone);
 
 	feeds = feed_load();
-	orders = rfm_order_feed(feeds, kind);
-	rfm_check_amount(orders, columns[0]);
+	orders = argument_feed(feeds, kind);
+	if (!orders->stale)
+		argument_property(orders, columns[0], VALUE_NUMBER);
 	groups.context = CurrentMemoryContext;
 	pass.groups = &groups;
 	pass.until = PG_GETARG_TIMESTAMPTZ(0);

@@ -13,7 +13,6 @@
 
 #include "fmgr.h"
 
-#include "feed/feed.h"
 #include "score/rfm_population.h"
 
 /* crm.rfm: the three scores, 1 to 9 each, as bytes of an integer, so that its order is by r, then f, then m. */
@@ -106,15 +105,9 @@ extern RfmPopulation *rfm_read_population(const RfmReading *reading);
 extern void rfm_read_populations(const RfmReading *reading, TimestampTz before, RfmPopulation **first,
 								 RfmPopulation **second);
 
-/* Parts of it: the feed of a kind of events (error 42704), and a check that a property of it is money (42703, 42804). */
-extern const Feed *rfm_order_feed(List *feeds, const char *kind);
-extern void rfm_check_amount(const Feed *feed, const char *amount);
-
-/* rfm_options.c: arguments of SQL functions by their words. Errors 22023, 22004. */
+/* rfm_options.c: arguments that the SQL functions have in common. Errors 22023, 22004. */
 extern RfmCounting rfm_parse_counting(const char *word);
 extern const char *rfm_counting_name(RfmCounting counting);
-extern void rfm_require(FunctionCallInfo fcinfo, int argument, const char *name);
-extern char *rfm_text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 extern const char *rfm_zone_of(const RfmPopulation *population, const char *zone);
 extern void rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring);
 

@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "score/arguments.h"
 #include "score/rfm.h"
 #include "score/rfm_population_private.h"
 
@@ -94,8 +95,8 @@ crm_score_population_add_counted(PG_FUNCTION_ARGS)
 	text	   *word;
 	text	   *zone;
 
-	rfm_require(fcinfo, 4, "count_by");
-	rfm_require(fcinfo, 5, "zone");
+	argument_require(fcinfo, 4, "count_by");
+	argument_require(fcinfo, 5, "zone");
 	word = PG_GETARG_TEXT_PP(4);
 	zone = PG_GETARG_TEXT_PP(5);
 	if (cache == NULL)

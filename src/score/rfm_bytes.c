@@ -1,12 +1,9 @@
 /*
  * rfm_bytes.c
- *		States as bytes: writing them within the limit of a value, reading them without trust, and as hexadecimal text.
+ *		States as bytes: writing them within the limit of a value, reading them without trust.
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-
-#include "compat.h"
 #include "score/rfm_bytes.h"
 
 void
@@ -96,62 +93,4 @@ bytes_to_bytea(const char *bytes, Size size)
 	SET_VARSIZE(result, size + VARHDRSZ);
 	memcpy(VARDATA(result), bytes, size);
 	return result;
-}
-
-char *
-bytes_to_hex(const char *bytes, Size size)
-{
-	char	   *result;
-
-	if (size > (MaxAllocSize - 3) / 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("value is too large to be written as text"),
-				 errdetail("A text can have 1 GB."),
-				 errhint("Copy it in binary.")));
-	result = palloc(size * 2 + 3);
-	result[0] = '\\';
-	result[1] = 'x';
-	result[2 + hex_encode(bytes, size, result + 2)] = '\0';
-	return result;
-}
-
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-const char *
-bytes_from_hex(const char *hex, Size *size, const char *type, Node *escontext)
-{
-	Size		length = strlen(hex);
-	char	   *bytes;
-
-	if (length < 2 || hex[0] != '\\' || hex[1] != 'x' || length % 2 != 0)
-		goto invalid;
-	bytes = palloc(length / 2);
-	for (Size i = 1; i < length / 2; i++)
-	{
-		int			high = hex_value(hex[2 * i]);
-		int			low = hex_value(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			goto invalid;
-		bytes[i - 1] = (char) (high << 4 | low);
-	}
-	*size = length / 2 - 1;
-	return bytes;
-
-invalid:
-	crm_ereturn(escontext, NULL,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("invalid input syntax for type %s", type),
-				 errdetail("It is \\x and the bytes of the binary form in hexadecimal.")));
 }

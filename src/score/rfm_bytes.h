@@ -1,13 +1,12 @@
 /*
  * rfm_bytes.h
- *		States as bytes: writing them within the limit of a value, reading them without trust, and as hexadecimal text.
+ *		States as bytes: writing them within the limit of a value, reading them without trust.
  */
 #ifndef CRM_RFM_BYTES_H
 #define CRM_RFM_BYTES_H
 
 #include "postgres.h"
 
-#include "nodes/nodes.h"
 #include "utils/memutils.h"
 
 typedef struct ByteWriter
@@ -82,9 +81,5 @@ extern int64 get_signed(ByteReader *reader);
 extern const char *get_bytes(ByteReader *reader, Size size);
 
 extern bytea *bytes_to_bytea(const char *bytes, Size size);
-extern char *bytes_to_hex(const char *bytes, Size size);	/* \x0123 */
-
-/* NULL after a soft error (22P02) */
-extern const char *bytes_from_hex(const char *hex, Size *size, const char *type, Node *escontext);
 
 #endif							/* CRM_RFM_BYTES_H */

@@ -5,10 +5,10 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "feed/feed.h"
+#include "score/arguments.h"
 #include "score/rfm.h"
 #include "score/rfm_population_private.h"
 
@@ -45,51 +45,15 @@ take_row(void *context, int64 customer, TimestampTz at, const Value *values)
 		rfm_population_add(pass->first, customer, at, known ? &amount : NULL, 1);
 }
 
-const Feed *
-rfm_order_feed(List *feeds, const char *kind)
-{
-	const Feed *feed = strcmp(kind, FEED_CUSTOMER) == 0 ? NULL : feed_find(feeds, kind);
-
-	if (feed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("kind \"%s\" does not exist", kind),
-				 errhint("Define it with crm.define_event().")));
-	return feed;
-}
-
-void
-rfm_check_amount(const Feed *feed, const char *amount)
-{
-	/* Of a tracked kind any property may be there, and is unknown where it is not; a stale feed is for its reader to refuse. */
-	if (feed->tracked || feed->stale)
-		return;
-	for (int i = 0; i < feed->ncolumns; i++)
-	{
-		const FeedColumn *column = &feed->columns[i];
-
-		if (strcmp(column->name, amount) != 0)
-			continue;
-		if (column->value_type != VALUE_NUMBER)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("property \"%s\" of kind \"%s\" is no number", amount, feed->kind),
-					 errdetail("It is of type %s.", format_type_be(column->type))));
-		return;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("property \"%s\" of kind \"%s\" does not exist", amount, feed->kind),
-			 errhint("Define it with crm.define_event(), or name another with amount => ...")));
-}
-
 void
 rfm_read_populations(const RfmReading *reading, TimestampTz before, RfmPopulation **first, RfmPopulation **second)
 {
-	const Feed *feed = rfm_order_feed(feed_load(), reading->kind);
+	const Feed *feed = argument_feed(feed_load(), reading->kind);
 	Pass		pass = {0};
 
-	rfm_check_amount(feed, reading->amount);
+	/* What a stale feed would have is not known; its reader refuses it. */
+	if (!feed->stale)
+		argument_property(feed, reading->amount, VALUE_NUMBER);
 	pass.before = before;
 	pass.until = reading->until;
 	pass.refunds = reading->refunds;

@@ -1,6 +1,6 @@
 /*
  * rfm_options.c
- *		Arguments of the SQL functions: words, bounds, and what must not be NULL.
+ *		Arguments that the functions on populations have in common.
  */
 #include "postgres.h"
 
@@ -11,50 +11,26 @@
 
 #include "base/clock.h"
 #include "compat.h"
+#include "score/arguments.h"
 #include "score/rfm.h"
 
 static const char *const counting_names[] = {"rows", "orders", "days"};
 static const char *const method_names[] = {"quantile", "ntile", "r", "pandas", "fixed"};
 static const char *const recency_names[] = {"at", "last", "next"};
 
-static int
-find_word(const char *word, const char *const *words, int count)
-{
-	for (int i = 0; i < count; i++)
-	{
-		if (strcmp(word, words[i]) == 0)
-			return i;
-	}
-	return -1;
-}
-
-void
-rfm_require(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
-
-char *
-rfm_text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	rfm_require(fcinfo, argument, name);
-	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
-}
-
 RfmCounting
 rfm_parse_counting(const char *word)
 {
-	int			found = find_word(word, counting_names, lengthof(counting_names));
-
-	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unrecognized way of counting \"%s\"", word),
-				 errhint("Orders are counted by rows, orders or days.")));
-	return (RfmCounting) found;
+	for (int i = 0; i < (int) lengthof(counting_names); i++)
+	{
+		if (strcmp(word, counting_names[i]) == 0)
+			return (RfmCounting) i;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized value of argument \"%s\": \"%s\"", "count_by", word),
+			 errhint("It is rows, orders or days.")));
+	return RFM_BY_ROWS;			/* keep compiler quiet */
 }
 
 const char *
@@ -73,7 +49,7 @@ get_bounds(FunctionCallInfo fcinfo, int argument, const char *name, RfmDimension
 	bool	   *nulls;
 	int			count;
 
-	rfm_require(fcinfo, argument, name);
+	argument_require(fcinfo, argument, name);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), NUMERICOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	if (count < RFM_MIN_BINS - 1 || count > RFM_MAX_BINS - 1)
 		ereport(ERROR,
@@ -104,35 +80,15 @@ get_bounds(FunctionCallInfo fcinfo, int argument, const char *name, RfmDimension
 void
 rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring)
 {
-	char	   *word;
-	int			found;
-
 	memset(scoring, 0, sizeof(RfmScoring));
-	rfm_require(fcinfo, at, "at");
-	scoring->at = PG_GETARG_TIMESTAMPTZ(at);
+	scoring->at = argument_instant(fcinfo, at, "at");
 	if (TIMESTAMP_NOT_FINITE(scoring->at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be finite", "at")));
 
-	word = rfm_text_argument(fcinfo, first, "recency_to");
-	found = find_word(word, recency_names, lengthof(recency_names));
-	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unrecognized end of recency \"%s\"", word),
-				 errhint("Recency is counted to: at, last or next.")));
-	scoring->recency_to = (RfmRecencyTo) found;
-
-	word = rfm_text_argument(fcinfo, first + 1, "method");
-	found = find_word(word, method_names, lengthof(method_names));
-	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unrecognized method \"%s\"", word),
-				 errhint("Methods are: quantile, ntile, r, pandas, fixed.")));
-	scoring->method = (RfmMethod) found;
-
+	scoring->recency_to = (RfmRecencyTo) argument_word(fcinfo, first, "recency_to", recency_names, lengthof(recency_names));
+	scoring->method = (RfmMethod) argument_word(fcinfo, first + 1, "method", method_names, lengthof(method_names));
 	if (scoring->method == RFM_FIXED)
 	{
 		get_bounds(fcinfo, first + 3, "recency_bounds", RFM_R_DIMENSION, scoring);
@@ -141,27 +97,20 @@ rfm_get_scoring(FunctionCallInfo fcinfo, int at, int first, RfmScoring *scoring)
 	}
 	else
 	{
-		int32		bins;
+		int			bins = argument_integer(fcinfo, first + 2, "bins", RFM_MIN_BINS, RFM_MAX_BINS);
 
-		rfm_require(fcinfo, first + 2, "bins");
-		bins = PG_GETARG_INT32(first + 2);
-		if (bins < RFM_MIN_BINS || bins > RFM_MAX_BINS)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("there cannot be %d bins", bins),
-					 errdetail("There are %d to %d.", RFM_MIN_BINS, RFM_MAX_BINS)));
 		for (int i = 0; i < RFM_DIMENSIONS; i++)
 		{
 			scoring->bins[i] = bins;
 			if (!PG_ARGISNULL(first + 3 + i))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("bounds are given, but the method is \"%s\"", word),
+						 errmsg("bounds are given, but the method is \"%s\"", method_names[scoring->method]),
 						 errhint("Say method => 'fixed'.")));
 		}
 	}
 
-	scoring->zone = rfm_text_argument(fcinfo, first + 6, "zone");
+	scoring->zone = argument_text(fcinfo, first + 6, "zone");
 }
 
 /*

@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "score/rfm_bytes.h"
 #include "score/rfm_population_private.h"
+#include "score/wire.h"
 
 #define FORMAT_VERSION 1
 #define MAX_ZONE 255
@@ -448,10 +449,13 @@ Datum
 crm_score_population_in(PG_FUNCTION_ARGS)
 {
 	Size		size;
-	const char *bytes = bytes_from_hex(PG_GETARG_CSTRING(0), &size, "crm.population", crm_escontext(fcinfo));
+	const char *bytes = wire_from_hex(PG_GETARG_CSTRING(0), &size);
 
 	if (bytes == NULL)
-		PG_RETURN_NULL();
+		crm_ereturn(crm_escontext(fcinfo), (Datum) 0,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("invalid input syntax for type %s", "crm.population"),
+					 errdetail("It is \\x and the bytes of the binary form in hexadecimal.")));
 	PG_RETURN_DATUM(rfm_population_datum(rfm_population_decode(CurrentMemoryContext, bytes, size)));
 }
 
@@ -461,5 +465,5 @@ crm_score_population_out(PG_FUNCTION_ARGS)
 	Size		size;
 	const char *bytes = population_bytes(rfm_population_from_datum(PG_GETARG_DATUM(0)), &size);
 
-	PG_RETURN_CSTRING(bytes_to_hex(bytes, size));
+	PG_RETURN_CSTRING(wire_to_hex(bytes, size));
 }

@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "score/arguments.h"
 #include "score/rfm.h"
 
 PG_FUNCTION_INFO_V1(crm_score_rfm_scores_of);
@@ -67,11 +68,11 @@ static void
 get_reading(FunctionCallInfo fcinfo, int first, const RfmScoring *scoring, RfmReading *reading)
 {
 	memset(reading, 0, sizeof(RfmReading));
-	rfm_require(fcinfo, first, "since");
+	argument_require(fcinfo, first, "since");
 	reading->since = PG_GETARG_TIMESTAMPTZ(first);
-	reading->counting = rfm_parse_counting(rfm_text_argument(fcinfo, first + 1, "count_by"));
-	reading->kind = rfm_text_argument(fcinfo, first + 2, "kind");
-	reading->amount = rfm_text_argument(fcinfo, first + 3, "amount");
+	reading->counting = rfm_parse_counting(argument_text(fcinfo, first + 1, "count_by"));
+	reading->kind = argument_text(fcinfo, first + 2, "kind");
+	reading->amount = argument_text(fcinfo, first + 3, "amount");
 	reading->until = scoring->at;
 	reading->refunds = true;
 	reading->zone = scoring->zone;
@@ -124,7 +125,7 @@ crm_score_rfm_matrix(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	rfm_get_scoring(fcinfo, 0, 1, &scoring);
 	get_reading(fcinfo, 8, &scoring, &reading);
-	map = rfm_map_load(rfm_text_argument(fcinfo, 12, "map"));
+	map = rfm_map_load(argument_text(fcinfo, 12, "map"));
 	population = rfm_read_population(&reading);
 	rfm_score_population(population, &scoring, &result);
 	for (uint32 i = 0; i < result.count; i++)
@@ -179,14 +180,14 @@ crm_score_rfm_movement(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	rfm_get_scoring(fcinfo, 1, 2, &scoring);
 	get_reading(fcinfo, 9, &scoring, &reading);
-	rfm_require(fcinfo, 0, "before");
+	argument_require(fcinfo, 0, "before");
 	scoring_before = scoring;
 	scoring_before.at = PG_GETARG_TIMESTAMPTZ(0);
 	if (TIMESTAMP_NOT_FINITE(scoring_before.at) || scoring_before.at > scoring.at)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be finite and not later than \"%s\"", "before", "at")));
-	map = rfm_map_load(rfm_text_argument(fcinfo, 13, "map"));
+	map = rfm_map_load(argument_text(fcinfo, 13, "map"));
 	rfm_read_populations(&reading, scoring_before.at, &first, &second);
 	rfm_score_population(first, &scoring_before, &before);
 	rfm_score_population(second, &scoring, &after);
