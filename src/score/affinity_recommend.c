@@ -36,9 +36,8 @@ typedef struct RecommendRules
 	bool		by_lift;
 	bool		from_last;		/* only the items of the last basket lead anywhere */
 	TimestampTz at;
-	bool		has_again;
-	int64		again_after;	/* microseconds */
-	int64		ahead;			/* microseconds */
+	TimestampTz due_until;		/* what is cyclic and due by then may be offered again */
+	TimestampTz forgotten;		/* what is not cyclic, when it was bought before that */
 	CycleRules	cycle;
 } RecommendRules;
 
@@ -164,11 +163,12 @@ take_cycle(void *context, const CustomerCycle *cycle)
 	candidate->offered = false;
 	if (state->cycles[cycle->item].cyclic)
 	{
+		/* infinite when it lies beyond all time, and not due then, whatever is asked */
 		candidate->due = cycle->next;
-		candidate->offered = !TIMESTAMP_IS_NOEND(cycle->next) && cycle->next - rules->ahead <= rules->at;
+		candidate->offered = cycle->next <= rules->due_until;
 	}
-	else if (rules->has_again)
-		candidate->offered = cycle->last + rules->again_after < rules->at;
+	else
+		candidate->offered = cycle->last < rules->forgotten;
 }
 
 /*
@@ -325,6 +325,8 @@ put_recommendations(FunctionCallInfo fcinfo, const Purchases *purchases, const R
 static void
 get_rules(FunctionCallInfo fcinfo, int first, RecommendRules *rules)
 {
+	pg_tz	   *zone = calendar_zone(argument_text(fcinfo, first + 14, "zone"));
+
 	memset(rules, 0, sizeof(RecommendRules));
 	rules->per_customer = argument_integer(fcinfo, first, "per_customer", 1, 1000);
 	affinity_rules(fcinfo, first + 1, first + 14, &rules->affinity);
@@ -335,10 +337,12 @@ get_rules(FunctionCallInfo fcinfo, int first, RecommendRules *rules)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be finite", "at")));
-	rules->has_again = !PG_ARGISNULL(first + 8);
-	if (rules->has_again)
-		rules->again_after = argument_span(fcinfo, first + 8, "again_after", true);
-	rules->ahead = argument_span(fcinfo, first + 9, "ahead", true);
+	rules->forgotten = DT_NOBEGIN;
+	if (!PG_ARGISNULL(first + 8))
+		rules->forgotten = calendar_subtract(rules->at, argument_interval(fcinfo, first + 8, "again_after"), zone);
+	rules->due_until = calendar_add(rules->at, argument_interval(fcinfo, first + 9, "ahead"), zone);
+	if (TIMESTAMP_IS_NOEND(rules->due_until))
+		rules->due_until--;
 	cycle_rules(fcinfo, first + 10, &rules->cycle);
 }
 

@@ -107,6 +107,20 @@ argument_span(FunctionCallInfo fcinfo, int argument, const char *name, bool may_
 	return length;
 }
 
+const Interval *
+argument_interval(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	const Interval *span;
+
+	argument_require(fcinfo, argument, name);
+	span = PG_GETARG_INTERVAL_P(argument);
+	if (span->month < 0 || span->day < 0 || span->time < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be negative", name)));
+	return span;
+}
+
 const Feed *
 argument_feed(List *feeds, const char *kind)
 {

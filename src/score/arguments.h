@@ -29,6 +29,9 @@ extern double argument_share(FunctionCallInfo fcinfo, int argument, const char *
 /* A positive interval of a fixed length, a day being 24 hours, in microseconds; error 22023 for months and what is not. */
 extern int64 argument_span(FunctionCallInfo fcinfo, int argument, const char *name, bool may_be_zero);
 
+/* An interval of the calendar, no part of it negative; error 22023. */
+extern const Interval *argument_interval(FunctionCallInfo fcinfo, int argument, const char *name);
+
 /* The feed of a kind of events; error 42704 if there is none, with the nearest kind as hint. */
 extern const Feed *argument_feed(List *feeds, const char *kind);
 

@@ -187,14 +187,8 @@ get_steps(FunctionCallInfo fcinfo, Funnel *funnel)
 static void
 get_window(FunctionCallInfo fcinfo, Funnel *funnel)
 {
-	const Interval *within;
+	const Interval *within = argument_interval(fcinfo, 1, "within");
 
-	argument_require(fcinfo, 1, "within");
-	within = PG_GETARG_INTERVAL_P(1);
-	if (within->month < 0 || within->day < 0 || within->time < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("window of a funnel must not be negative")));
 	funnel->rules.within = within;
 	funnel->rules.window = within->time;
 	/* hours are the same in every zone */
