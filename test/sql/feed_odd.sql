@@ -15,7 +15,7 @@ SELECT crm.define_customers('SELECT "Id" AS customer_id, "E-Mail", "select", "И
 SELECT crm.define_event('My "Order"', 'SELECT "User" AS customer_id, "When" AS at, "quote""d" FROM "Order"');
 SET search_path = feed_odd, public, crm;
 SELECT kind, columns, indexed, tables FROM crm.feeds;
-SELECT search_path FROM crm.source;
+SELECT search_path FROM crm.source WHERE NOT own;
 SELECT crm.profile_of(7);
 SELECT crm.release_feeds(), crm.rebuild_feeds();
 SELECT crm.profile_of(7);
@@ -99,7 +99,7 @@ SELECT crm.define_event('call', 'SELECT code AS customer_id, at FROM calls');
 SELECT kind, key_type, indexed FROM crm.feeds;
 SELECT replace(crm.profile_of(k.customer_id)::text, k.customer_id::text, '<id>') AS profile
   FROM crm.customer_key AS k ORDER BY k.key;
-SELECT crm.drop_event(kind) FROM crm.source WHERE kind <> 'customer';
+SELECT crm.drop_event(kind) FROM crm.source WHERE kind <> 'customer' AND NOT own;
 DROP VIEW crm_feed.customer;
 DELETE FROM crm.source WHERE NOT own;
 DELETE FROM crm.identity;

@@ -118,4 +118,4 @@ SELECT * FROM crm.event_key;
 SELECT crm.profile_of(1);
 SELECT crm.drop_event('search', true);
 SELECT crm.drop_events_before('9999-12-31');
-SELECT count(*) FROM crm.source;
+SELECT count(*) FROM crm.source WHERE NOT own;

@@ -93,4 +93,4 @@ SELECT crm.rebuild_feeds();
 
 SELECT crm.drop_event('order'), crm.drop_event('sale', true);
 DROP TABLE shop_order, shop_user CASCADE;
-DELETE FROM crm.source;
+DELETE FROM crm.source WHERE NOT own;

@@ -87,7 +87,7 @@ SQL
 my %core = (
 	settings => 'SELECT * FROM crm.setting ORDER BY 1',
 	feeds => 'SELECT kind, state, reason, definer, indexed, key_type, columns, tables::text, query FROM crm.feeds',
-	sources => 'SELECT * FROM crm.source ORDER BY kind',
+	sources => 'SELECT * FROM crm.source WHERE NOT own ORDER BY kind',
 	identities => 'SELECT * FROM crm.identity ORDER BY 1, 2',
 	events => 'SELECT tableoid::regclass, * FROM crm.event ORDER BY 2, 3, 4',
 	'event keys' => 'SELECT * FROM crm.event_key ORDER BY 1, 2, 3',
@@ -264,7 +264,7 @@ foreach my $shop ([ 'by_integer', 'i', [ 'plain', 'custom', 'sections' ] ], [ 'b
 	same_state("${db}_mine", $before, "$db, without owners", map { $_ => $core{$_} } grep { $_ ne 'feeds' } keys %core);
 	is($node->safe_psql("${db}_mine", q{SELECT bool_and(state IN ('ok', 'tracked')) FROM crm.feeds}), 't', "$db: all feeds can be read");
 	is($node->safe_psql("${db}_mine", q{SET client_min_messages = warning; SELECT crm.rebuild_feeds();
-			SELECT DISTINCT definer FROM crm.source WHERE NOT tracked}), "3\n" . $node->safe_psql('postgres', 'SELECT current_user'), "$db: and belong to who restored them");
+			SELECT DISTINCT definer FROM crm.source WHERE NOT tracked AND NOT own}), "3\n" . $node->safe_psql('postgres', 'SELECT current_user'), "$db: and belong to who restored them");
 }
 
 # A dump while feeds are released has their texts only
@@ -280,7 +280,7 @@ same_state('released', state_of('by_integer', %core), 'released and rebuilt', ma
 $node->command_ok([ 'pg_dump', '--schema-only', '-Fc', '-f', "$dir/schema", 'by_uuid' ], 'dump of the schema only');
 $node->safe_psql('postgres', 'CREATE DATABASE bare');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'bare', "$dir/schema" ], 'restore of the schema only');
-is($node->safe_psql('bare', 'SELECT count(*) FROM crm.source'), 0, 'no feeds are known');
+is($node->safe_psql('bare', 'SELECT count(*) FROM crm.source WHERE NOT own'), 0, 'no feeds are known');
 $node->safe_psql('bare', q{SET search_path = "Web ""Shop"""; SELECT crm.define_customers('SELECT id AS customer_id, city FROM "Users"');
 	INSERT INTO "Users" VALUES (md5('x')::uuid, 'x'); SELECT crm.create_segment('x', 'city = ''x'''); SELECT crm.refresh_segments()});
 is($node->safe_psql('bare', q{SELECT count(*) FROM crm.members('x')}), 1, 'a feed is defined in the place of its view');

@@ -41,7 +41,7 @@ BEGIN
 	TRUNCATE oracle.customer, oracle.event;
 
 	PERFORM crm.drop_segment(s.name) FROM (SELECT name FROM crm.segment ORDER BY segment_id DESC) s;
-	PERFORM crm.drop_event(f.kind, true) FROM (SELECT kind FROM crm.source WHERE kind <> 'customer' ORDER BY kind) f;
+	PERFORM crm.drop_event(f.kind, true) FROM (SELECT kind FROM crm.source WHERE kind <> 'customer' AND NOT own ORDER BY kind) f;
 	DROP VIEW IF EXISTS crm_feed.customer;
 	DELETE FROM crm.source WHERE NOT own;
 	TRUNCATE crm.identity, crm.membership, crm.membership_change;
