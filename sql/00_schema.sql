@@ -38,6 +38,7 @@ AS $function$
 DECLARE
 	known CONSTANT text[] := ARRAY['timezone'];
 	checked text := configure.value;
+	zone CONSTANT text := crm.timezone();
 BEGIN
 	IF configure.name IS NULL OR configure.name <> ALL (known) THEN
 		RAISE EXCEPTION USING
@@ -49,10 +50,7 @@ BEGIN
 
 	IF configure.value IS NULL THEN
 		DELETE FROM crm.setting AS s WHERE s.name = configure.name;
-		RETURN;
-	END IF;
-
-	IF configure.name = 'timezone' THEN
+	ELSIF configure.name = 'timezone' THEN
 		-- Tried as the session's own, which also gives its customary spelling. pg_timezone_names would read hundreds of
 		-- files, and fails where one of them cannot be read.
 		BEGIN
@@ -74,10 +72,17 @@ BEGIN
 		END IF;
 	END IF;
 
-	INSERT INTO crm.setting AS s (name, value)
-	VALUES (configure.name, checked)
-	ON CONFLICT ON CONSTRAINT setting_pkey DO UPDATE SET value = excluded.value;
+	IF configure.value IS NOT NULL THEN
+		INSERT INTO crm.setting AS s (name, value)
+		VALUES (configure.name, checked)
+		ON CONFLICT ON CONSTRAINT setting_pkey DO UPDATE SET value = excluded.value;
+	END IF;
+
+	-- Days begin at other instants now, and literals in the texts of feeds mean others
+	IF crm.timezone() <> zone THEN
+		UPDATE crm.source AS s SET stale_reason = 'time zone changed' WHERE NOT s.tracked AND NOT s.released;
+	END IF;
 END
 $function$;
 COMMENT ON FUNCTION crm.configure(text, text) IS
-'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC). Error 22023 for an unknown setting or zone';
+'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone. Error 22023 for an unknown setting or zone';

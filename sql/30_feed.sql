@@ -31,7 +31,7 @@ COMMENT ON COLUMN crm.source.key_type IS 'type of the query''s customer_id';
 COMMENT ON COLUMN crm.source.indexed IS 'a customer''s rows are found by index';
 COMMENT ON COLUMN crm.source.released IS 'the view is dropped until crm.rebuild_feeds()';
 COMMENT ON COLUMN crm.source.stale_reason IS
-'why what is stored may not agree with the feed: defined, rebuilt, released, or what a refresh found; NULL when it agrees';
+'why what is stored may not agree with the feed: defined, rebuilt, released, time zone changed, or what a refresh found; NULL when it agrees';
 COMMENT ON COLUMN crm.source.defined_at IS 'when the feed was defined last';
 COMMENT ON COLUMN crm.source.own IS
 'the feed is the extension''s own, comes with it and is not dumped: what it knows of customers. That of a kind customer.NAME gives attributes, any other events';

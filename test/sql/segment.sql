@@ -215,6 +215,11 @@ SELECT at, at AT TIME ZONE 'Europe/Berlin' AS berlin, size
 SELECT at, at AT TIME ZONE 'Europe/Berlin' AS berlin
   FROM crm.segment_size('sleeping', '2025-10-25 12:00:00+02', '2025-10-28', '1 day 1 hour');
 SELECT crm.configure('timezone', 'Europe/Moscow');
+-- Another zone, and what is stored is right no more
+SELECT kind, state, reason FROM crm.feeds;
+SELECT * FROM crm.refresh_segments('2027-01-01 00:00:00Z');
+SELECT crm.configure('timezone', 'Europe/Moscow');
+SELECT kind, state, reason FROM crm.feeds;
 SELECT * FROM crm.segment_size('recent', '2026-01-01', '2025-01-01', '1 day');
 SELECT * FROM crm.segment_size('recent', '2026-01-01', '2026-01-01', '1 day');
 SELECT count(*) FROM crm.segment_size('nobody', '2026-01-01', '2026-01-01'::timestamptz + interval '9999 minutes', '1 minute');
