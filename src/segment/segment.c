@@ -10,9 +10,9 @@
 
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/varlena.h"
 #include "utils/timestamp.h"
 
+#include "predicate/lex.h"
 #include "segment/segment.h"
 
 SegmentCatalog *
@@ -74,47 +74,25 @@ segment_by_id(SegmentCatalog *catalog, int id)
 	return low < catalog->count && catalog->segments[low].id == id ? &catalog->segments[low] : NULL;
 }
 
-/* The name that was probably meant, or NULL. */
-static const char *
-nearest_name(SegmentCatalog *catalog, const char *name, int length)
-{
-	const char *nearest = NULL;
-	int			best = length / 2 + 1;
-
-	if (length > 255)			/* longer than varstr_levenshtein takes */
-		return NULL;
-	for (int i = 0; i < catalog->count; i++)
-	{
-		const char *candidate = catalog->segments[i].name;
-		int			distance;
-
-		if (strlen(candidate) > 255)
-			continue;
-		distance = varstr_levenshtein_less_equal(name, length, candidate, (int) strlen(candidate), 1, 1, 1, best, true);
-		if (distance < best)
-		{
-			best = distance;
-			nearest = candidate;
-		}
-	}
-	return nearest;
-}
-
 Segment *
 segment_by_name(SegmentCatalog *catalog, const char *name, int length)
 {
+	const char **names = palloc(sizeof(char *) * Max(catalog->count, 1));
 	const char *nearest;
+	char	   *wanted;
 
 	for (int i = 0; i < catalog->count; i++)
 	{
+		names[i] = catalog->segments[i].name;
 		if ((int) strlen(catalog->segments[i].name) == length && memcmp(catalog->segments[i].name, name, length) == 0)
 			return &catalog->segments[i];
 	}
-	nearest = nearest_name(catalog, name, length);
+	wanted = pnstrdup(name, length);
+	nearest = predicate_nearest_word(wanted, names, catalog->count);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("segment \"%s\" does not exist", pnstrdup(name, length)),
-			 nearest == NULL ? errhint("The view crm.segments lists the segments.") :
+			 errmsg("segment \"%s\" does not exist", wanted),
+			 nearest == NULL ? errhint("The view crm.segments lists all segments.") :
 			 errhint("Perhaps you meant \"%s\".", nearest)));
 	return NULL;				/* keep compiler quiet */
 }
