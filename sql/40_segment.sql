@@ -383,7 +383,10 @@ BEGIN
 			ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'name, predicate, instant and number of samples must not be null';
 	END IF;
-	SELECT s.* INTO segment FROM crm.segment AS s WHERE s.segment_id = crm.segment_id(preview_edit.name);
+	-- The name is looked at first, even if there is no segment.
+	SELECT s.* INTO segment
+	  FROM crm.segment_id(preview_edit.name) AS i
+	  JOIN crm.segment AS s ON s.segment_id = i;
 	IF segment.predicate IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
@@ -563,7 +566,10 @@ BEGIN
 	END IF;
 	PERFORM crm.check_edit_instant(alter_segment.at);
 	PERFORM crm.lock_segments();
-	SELECT s.* INTO segment FROM crm.segment AS s WHERE s.segment_id = crm.segment_id(alter_segment.name);
+	-- The name is looked at first, even if there is no segment.
+	SELECT s.* INTO segment
+	  FROM crm.segment_id(alter_segment.name) AS i
+	  JOIN crm.segment AS s ON s.segment_id = i;
 	IF segment.predicate IS NULL THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',

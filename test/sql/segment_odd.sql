@@ -225,6 +225,15 @@ SELECT count(*) FROM crm.explain(1, 'd40');
 SELECT count(*) FROM (SELECT crm.drop_segment('d' || i) FROM generate_series(40, 0, -1) AS i) AS dropped;
 
 --
+-- A name that was good for long, and then is not, with no segment left
+--
+SELECT crm.create_segment('worn out', 'true') > 0 AS made;
+SELECT max(a.stay) FROM generate_series(1, 8) AS i CROSS JOIN LATERAL crm.alter_segment('worn out', 'true', clock_timestamp() + i * interval '1 s') AS a;
+SELECT crm.drop_segment('worn out');
+ANALYZE crm.segment;
+SELECT * FROM crm.alter_segment('worn out', 'true');
+
+--
 -- A feed may do what a parallel worker may not; so whatever reads feeds stays with the leader
 --
 CREATE TABLE many_twins AS SELECT i AS id FROM generate_series(1, 2000) AS i;
