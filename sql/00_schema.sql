@@ -80,7 +80,7 @@ BEGIN
 
 	-- Days begin at other instants now, and literals in the texts of feeds mean others
 	IF crm.timezone() <> zone THEN
-		UPDATE crm.source AS s SET stale_reason = 'time zone changed' WHERE NOT s.tracked AND NOT s.released;
+		UPDATE crm.source AS s SET stale_reason = 'time zone changed' WHERE NOT (s.tracked OR s.own OR s.released);
 	END IF;
 END
 $function$;

@@ -5,7 +5,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(21);
+SELECT plan(22);
 
 ------------------------------------------------------------------------------------------------------------------
 -- The members
@@ -202,6 +202,18 @@ SELECT is_empty($$
 	   AND f.oid NOT IN (SELECT u.oid FROM may_be_unsafe AS u)
 	 ORDER BY 1
 $$, 'a C function that writes nothing may run in a parallel plan');
+
+-- Names with an empty pair of brackets are those in messages; what is called without arguments writes nothing and reads no feed.
+SELECT is_empty($$
+	SELECT f.name, f.proparallel, c.name, c.proparallel
+	  FROM member_function AS f
+	  JOIN member_function AS c
+		ON (f.prosrc || coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), '')) ~ ('\mcrm\.' || c.proname || '\([^)]')
+	 WHERE f.lanname NOT IN ('c', 'internal')
+	   AND f.oid <> c.oid
+	   AND (f.proparallel = 's' AND c.proparallel <> 's' OR f.proparallel = 'r' AND c.proparallel = 'u')
+	 ORDER BY 1, 3
+$$, 'no function is said to be safer in a parallel plan than one that it calls');
 
 SELECT is_empty($$
 	SELECT f.name, f.prosrc
