@@ -2,8 +2,10 @@
  * rfm_money.c
  *		The sums of a population.
  *
- * A sum is 128 bits at the population's scale, which is the greatest scale met so far; when a greater one comes, all are
- * multiplied, at most 18 times. What does not fit, or comes as a numeric too long for a mantissa, is summed up beside it.
+ * A sum is 64 bits at the population's scale, which is the greatest scale met so far; when a greater one comes, all are
+ * multiplied, at most 18 times. What does not fit, or comes as a numeric too long for a mantissa, is summed up beside it in
+ * 128 bits or numeric. Every sum is exact, and a customer's total is shown at the greatest scale of his amounts, as numeric's
+ * sum would show it; RfmCustomer.detail is that scale, or WIDE and the number of the sum beside.
  */
 #include "postgres.h"
 
@@ -35,9 +37,13 @@ const int64 rfm_power_of_ten[DECIMAL_MAX_SCALE + 1] = {
 	INT64CONST(1000000000000000000)
 };
 
-/*
- * Sums that did not fit.
- */
+#define WIDE ((uint32) 1 << 16)
+
+static inline int32
+wide_of(const RfmCustomer *record)
+{
+	return record->detail >= WIDE ? (int32) (record->detail - WIDE) : 0;
+}
 
 static DecimalSum *
 wide_sum(RfmPopulation *population, int32 *number)
@@ -46,15 +52,17 @@ wide_sum(RfmPopulation *population, int32 *number)
 	{
 		if (population->nwide == population->wide_allocated)
 		{
-			population->wide_allocated = Max(population->wide_allocated * 2, 16);
+			int32		allocated = Max(population->wide_allocated * 2, 16);
+
 			population->wide = population->wide == NULL ?
-				MemoryContextAllocHuge(population->context, sizeof(DecimalSum) * (Size) population->wide_allocated) :
-				repalloc_huge(population->wide, sizeof(DecimalSum) * (Size) population->wide_allocated);
+				MemoryContextAllocHuge(population->context, sizeof(RfmWide) * (Size) allocated) :
+				repalloc_huge(population->wide, sizeof(RfmWide) * (Size) allocated);
+			population->wide_allocated = allocated;
 		}
-		memset(&population->wide[population->nwide], 0, sizeof(DecimalSum));
+		memset(&population->wide[population->nwide], 0, sizeof(RfmWide));
 		*number = ++population->nwide;
 	}
-	return &population->wide[*number - 1];
+	return &population->wide[*number - 1].sum;
 }
 
 void
@@ -66,17 +74,14 @@ rfm_add_wide(RfmPopulation *population, int32 *number, Decimal amount)
 	MemoryContextSwitchTo(old);
 }
 
-/* A sum as it stands goes there, and begins anew at 0. */
+/* A sum at a scale goes there as it stands. */
 void
-rfm_move_to_wide(RfmPopulation *population, int32 *number, int128 sum, int scale)
+rfm_move_to_wide(RfmPopulation *population, int32 *number, int64 sum, int scale)
 {
-	DecimalSum	part = {0};
 	Decimal		amount;
 
-	part.mantissa = sum;
-	part.scale = scale;
-	if (!decimal_sum_total(&part, &amount))
-		elog(ERROR, "sum of 128 bits is no number");
+	amount.u.mantissa = sum;
+	amount.scale = scale;
 	rfm_add_wide(population, number, amount);
 }
 
@@ -85,11 +90,60 @@ rfm_wide_total(const RfmPopulation *population, int32 number)
 {
 	Decimal		total;
 
-	if (!decimal_sum_total(&population->wide[number - 1], &total))
+	if (!decimal_sum_total(&population->wide[number - 1].sum, &total))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("total of a customer is out of range")));
 	return total;
+}
+
+/*
+ * Customers.
+ */
+
+int
+rfm_shown_scale(const RfmPopulation *population, uint32 customer)
+{
+	const RfmCustomer *record = &population->customers[customer];
+	int32		wide = wide_of(record);
+
+	return wide != 0 ? population->wide[wide - 1].shown : (int) record->detail;
+}
+
+void
+rfm_show_scale(RfmPopulation *population, uint32 customer, int scale)
+{
+	RfmCustomer *record = &population->customers[customer];
+	int32		wide = wide_of(record);
+
+	if (wide != 0)
+		population->wide[wide - 1].shown = Max(population->wide[wide - 1].shown, scale);
+	else
+		record->detail = Max(record->detail, (uint32) scale);
+}
+
+void
+rfm_population_add_beside(RfmPopulation *population, uint32 customer, Decimal amount)
+{
+	RfmCustomer *record = &population->customers[customer];
+	int			shown = rfm_shown_scale(population, customer);
+	int32		wide = wide_of(record);
+
+	rfm_add_wide(population, &wide, amount);
+	population->wide[wide - 1].shown = shown;
+	record->detail = WIDE + (uint32) wide;
+}
+
+/* The sum of a customer goes beside it, and begins anew at 0. */
+static void
+move_beside(RfmPopulation *population, uint32 customer)
+{
+	Decimal		amount;
+
+	amount.u.mantissa = population->customers[customer].sum;
+	amount.scale = population->scale;
+	population->customers[customer].sum = 0;
+	rfm_population_add_beside(population, customer, amount);
 }
 
 /*
@@ -102,15 +156,12 @@ rfm_population_set_scale(RfmPopulation *population, int scale)
 
 	for (uint32 i = 0; i < population->ncustomers; i++)
 	{
-		RfmCustomer *customer = &population->customers[i];
-		int128		sum;
+		int64		sum;
 
-		if (__builtin_mul_overflow(customer->sum, (int128) factor, &sum))
-		{
-			rfm_move_to_wide(population, &customer->wide, customer->sum, population->scale);
-			sum = 0;
-		}
-		customer->sum = sum;
+		if (__builtin_mul_overflow(population->customers[i].sum, factor, &sum))
+			move_beside(population, i);
+		else
+			population->customers[i].sum = sum;
 	}
 	for (Size i = 0; i < population->nkeys; i++)
 	{
@@ -131,59 +182,61 @@ void
 rfm_population_add_sum(RfmPopulation *population, uint32 customer, Decimal amount)
 {
 	RfmCustomer *record = &population->customers[customer];
-	int128		sum;
+	int64		sum;
 
 	if (unlikely(amount.scale == DECIMAL_BIG))
 	{
 		int			scale = DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(amount.u.numeric)));
 
-		rfm_add_wide(population, &record->wide, amount);
-		record->scale = Max(record->scale, scale);
+		rfm_population_add_beside(population, customer, amount);
+		rfm_show_scale(population, customer, scale);
 		return;
 	}
 	if (unlikely(amount.scale > population->scale))
 		rfm_population_set_scale(population, amount.scale);
-	sum = (int128) amount.u.mantissa * rfm_power_of_ten[population->scale - amount.scale];
-	if (unlikely(__builtin_add_overflow(record->sum, sum, &sum)))
-	{
-		rfm_move_to_wide(population, &record->wide, record->sum, population->scale);
-		record->sum = (int128) amount.u.mantissa * rfm_power_of_ten[population->scale - amount.scale];
-	}
-	else
+	if (likely(!__builtin_mul_overflow(amount.u.mantissa, rfm_power_of_ten[population->scale - amount.scale], &sum) &&
+			   !__builtin_add_overflow(record->sum, sum, &sum)))
 		record->sum = sum;
-	record->scale = Max(record->scale, amount.scale);
+	else
+		rfm_population_add_beside(population, customer, amount);
+	if (unlikely(record->detail < (uint32) amount.scale || record->detail >= WIDE))
+		rfm_show_scale(population, customer, amount.scale);
 }
 
 void
-rfm_population_merge_sum(RfmPopulation *population, uint32 index, const RfmPopulation *other, const RfmCustomer *from)
+rfm_population_merge_sum(RfmPopulation *population, uint32 customer, const RfmPopulation *other, uint32 from)
 {
-	RfmCustomer *record = &population->customers[index];
-	int128		sum;
+	RfmCustomer *record = &population->customers[customer];
+	int32		wide = wide_of(&other->customers[from]);
+	Decimal		amount;
+	int64		sum;
 
-	if (__builtin_mul_overflow(from->sum, (int128) rfm_power_of_ten[population->scale - other->scale], &sum) ||
-		__builtin_add_overflow(record->sum, sum, &sum))
-		rfm_move_to_wide(population, &record->wide, from->sum, other->scale);
-	else
+	amount.u.mantissa = other->customers[from].sum;
+	amount.scale = other->scale;
+	if (!__builtin_mul_overflow(amount.u.mantissa, rfm_power_of_ten[population->scale - other->scale], &sum) &&
+		!__builtin_add_overflow(record->sum, sum, &sum))
 		record->sum = sum;
-	if (from->wide != 0)
-		rfm_add_wide(population, &record->wide, rfm_wide_total(other, from->wide));
-	record->scale = Max(record->scale, from->scale);
+	else
+		rfm_population_add_beside(population, customer, amount);
+	if (wide != 0)
+		rfm_population_add_beside(population, customer, rfm_wide_total(other, wide));
+	rfm_show_scale(population, customer, rfm_shown_scale(other, from));
 }
 
 /*
- * A sum at the population's scale and what is beside it.
+ * A sum at the population's scale, of which no digit lies beyond the scale given, and what is beside it.
  */
 static Decimal
-total_of(const RfmPopulation *population, int128 sum, int scale, int32 wide)
+total_of(const RfmPopulation *population, int64 sum, int scale, int32 wide)
 {
-	DecimalSum	total = {0};
+	Decimal		total;
 	Decimal		result;
 
-	total.mantissa = sum / rfm_power_of_ten[population->scale - scale];
+	total.u.mantissa = sum / rfm_power_of_ten[population->scale - scale];
 	total.scale = scale;
-	if (wide != 0)
-		decimal_sum_add(&total, rfm_wide_total(population, wide));
-	if (!decimal_sum_total(&total, &result))
+	if (likely(wide == 0))
+		return total;
+	if (!decimal_add(total, rfm_wide_total(population, wide), &result))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("total of a customer is out of range")));
@@ -194,27 +247,15 @@ Decimal
 rfm_population_total(const RfmPopulation *population, uint32 customer)
 {
 	const RfmCustomer *record = &population->customers[customer];
-	int			scale = Min(record->scale, population->scale);
-	Decimal		total;
-
-	if (likely(record->wide == 0 && record->sum >= PG_INT64_MIN && record->sum <= PG_INT64_MAX))
-	{
-		total.u.mantissa = (int64) record->sum;
-		total.scale = population->scale;
-		if (scale < population->scale)
-		{
-			total.u.mantissa /= rfm_power_of_ten[population->scale - scale];
-			total.scale = scale;
-		}
-		return total;
-	}
+	int			shown = rfm_shown_scale(population, customer);
+	int32		wide = wide_of(record);
+	Decimal		total = total_of(population, record->sum, Min(shown, population->scale), wide);
 
 	/* Has no digits but zeros beyond the scale that is shown, so that rounding only sets how it is shown. */
-	total = total_of(population, record->sum, scale, record->wide);
-	if (record->wide != 0 && record->scale <= NUMERIC_MAX_RESULT_SCALE)
+	if (wide != 0 && shown <= NUMERIC_MAX_RESULT_SCALE)
 	{
 		Datum		rounded = DirectFunctionCall2(numeric_round, NumericGetDatum(decimal_to_numeric(total)),
-												  Int32GetDatum(record->scale));
+												  Int32GetDatum(shown));
 
 		if (!decimal_from_numeric(DatumGetNumeric(rounded), &total))
 			elog(ERROR, "rounded number is not a number");
@@ -225,13 +266,7 @@ rfm_population_total(const RfmPopulation *population, uint32 customer)
 Decimal
 rfm_population_amount(const RfmPopulation *population, const RfmKey *key)
 {
-	Decimal		amount;
-
-	if (key->wide != 0)
-		return total_of(population, key->amount, population->scale, key->wide);
-	amount.u.mantissa = key->amount;
-	amount.scale = population->scale;
-	return amount;
+	return total_of(population, key->amount, population->scale, key->wide);
 }
 
 bool
@@ -241,9 +276,9 @@ rfm_population_small_totals(const RfmPopulation *population, const uint32 *order
 	{
 		const RfmCustomer *record = &population->customers[order[i]];
 
-		if (record->wide != 0 || record->sum < PG_INT64_MIN || record->sum > PG_INT64_MAX)
+		if (wide_of(record) != 0)
 			return false;
-		totals[i] = (int64) record->sum;
+		totals[i] = record->sum;
 	}
 	return true;
 }

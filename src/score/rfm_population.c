@@ -104,7 +104,7 @@ reserve_slots(RfmPopulation *population, uint32 more)
  * A customer whom nobody has met yet. The table of slots is the caller's.
  */
 uint32
-rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, int64 count)
+rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, uint32 count)
 {
 	RfmCustomer *record;
 
@@ -184,8 +184,9 @@ count_row(RfmPopulation *population, uint32 index, TimestampTz at, Decimal amoun
 		record->last = at;
 	if (population->counting == RFM_BY_ROWS)
 	{
-		if (unlikely(__builtin_add_overflow(record->count, count, &record->count)))
+		if (unlikely(count > PG_UINT32_MAX - record->count))
 			overflow_error(record->customer);
+		record->count += (uint32) count;
 	}
 	else
 		rfm_population_add_key(population, index,
@@ -314,9 +315,10 @@ rfm_population_merge(RfmPopulation *population, RfmPopulation *other)
 			CHECK_FOR_INTERRUPTS();
 		if (from->last > record->last)
 			record->last = from->last;
-		if (__builtin_add_overflow(record->count, from->count, &record->count))
+		if (from->count > PG_UINT32_MAX - record->count)
 			overflow_error(from->customer);
-		rfm_population_merge_sum(population, index, other, from);
+		record->count += from->count;
+		rfm_population_merge_sum(population, index, other, i);
 		for (uint32 k = 0; k < nkeys; k++)
 			rfm_population_add_key(population, index, keys[k].key, rfm_population_amount(other, &keys[k]));
 	}

@@ -34,16 +34,17 @@ typedef struct RfmDays RfmDays;
 extern RfmDays *rfm_days_create(const char *zone);	/* error 22023 if there is no such zone */
 extern DateADT rfm_day(RfmDays *days, TimestampTz at);
 
-/* A sum of money: sum / 10^scale of the population, and wide[wide - 1] besides when it did not fit. */
+/* Two of them to a cache line: most of the time of a large population is waiting for one. */
 typedef struct RfmCustomer
 {
 	int64		customer;
 	TimestampTz last;
-	int128		sum;
-	int64		count;			/* rows, or the orders that they stand for; counted by orders or days: 0 */
-	int32		wide;			/* 0: none */
-	int16		scale;			/* the greatest of his amounts: how the total is shown */
+	int64		sum;			/* of money, times 10^scale of the population; and what is beside it */
+	uint32		count;			/* rows, or the orders that they stand for; counted by orders or days: 0 */
+	uint32		detail;			/* private to rfm_money.c */
 } RfmCustomer;
+
+StaticAssertDecl(sizeof(RfmCustomer) == 32, "RfmCustomer should stay at 32 bytes");
 
 /* An order or a day of a customer. */
 typedef struct RfmKey
@@ -51,7 +52,7 @@ typedef struct RfmKey
 	int64		key;			/* the instant, or the date */
 	int64		amount;			/* as sum above */
 	uint32		customer;		/* index of the customer */
-	int32		wide;			/* 0: none */
+	int32		wide;			/* number of the sum beside it; 0: none */
 } RfmKey;
 
 typedef struct RfmPopulation RfmPopulation;
@@ -61,7 +62,7 @@ extern RfmPopulation *rfm_population_create(MemoryContext parent, RfmCounting co
 /*
  * A row. The amount may be NULL: an order whose amount is not known adds none. count is how many orders the row stands for,
  * counted by rows, and 1 otherwise. An infinite instant is an error of the caller. Errors: 54000 for more customers than
- * 2^31, 22003 when the number of orders overflows.
+ * 2^30, 22003 when the number of orders is 2^32 or more.
  */
 extern void rfm_population_add(RfmPopulation *population, int64 customer, TimestampTz at, const Decimal *amount,
 							   int64 count);

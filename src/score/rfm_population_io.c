@@ -153,6 +153,7 @@ encode(RfmPopulation *population, ByteWriter *writer)
 	for (uint32 i = 0; i < population->ncustomers; i++)
 	{
 		const RfmCustomer *customer = &population->customers[order[i]];
+		int			shown = rfm_shown_scale(population, order[i]);
 
 		if ((i & 0xffff) == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -164,12 +165,12 @@ encode(RfmPopulation *population, ByteWriter *writer)
 		put_varint64(writer, ((uint64) base - (uint64) customer->last) / unit);
 		if (population->counting == RFM_BY_ROWS)
 		{
-			put_amount(writer, population, rfm_population_total(population, order[i]), customer->scale);
+			put_amount(writer, population, rfm_population_total(population, order[i]), shown);
 			put_varint64(writer, customer->count);
 		}
 		else
 		{
-			put_amount(writer, population, decimal_from_int64(0), customer->scale);
+			put_amount(writer, population, decimal_from_int64(0), shown);
 			put_keys(writer, population, order[i], base, unit);
 		}
 	}
@@ -287,11 +288,13 @@ add_amount(RfmPopulation *population, uint32 index, Decimal amount, bool is_text
 	{
 		if (scale_of(amount) > shown)
 			invalid();
-		rfm_add_wide(population, &population->customers[index].wide, amount);
+		rfm_population_add_beside(population, index, amount);
 		return;
 	}
 	if (shown < population->scale && amount.u.mantissa % rfm_power_of_ten[population->scale - shown] != 0)
 		invalid();
+	amount.u.mantissa /= rfm_power_of_ten[Max(population->scale - shown, 0)];
+	amount.scale = Min(population->scale, shown);
 	rfm_population_add_sum(population, index, amount);
 }
 
@@ -412,14 +415,14 @@ rfm_population_decode(MemoryContext parent, const char *data, Size size)
 		{
 			uint64		orders = get_varint64(&reader);
 
-			if (orders == 0 || orders > PG_INT64_MAX)
+			if (orders == 0 || orders > PG_UINT32_MAX)
 				invalid();
-			population->customers[index].count = (int64) orders;
+			population->customers[index].count = (uint32) orders;
 			add_amount(population, index, amount, is_text, shown);
 		}
 		else
 			get_keys(&reader, population, index, base, unit, shown);
-		population->customers[index].scale = (int16) shown;
+		rfm_show_scale(population, index, shown);
 	}
 	if (reader.position != size)
 		invalid();

@@ -11,6 +11,13 @@
 #define RFM_PENDING 64
 #define RFM_MAX_SHOWN_SCALE 16383	/* digits after the point that numeric can show */
 
+/* A sum that did not fit into 64 bits at the population's scale. */
+typedef struct RfmWide
+{
+	DecimalSum	sum;
+	int			shown;			/* of a customer: at what scale his total is shown */
+} RfmWide;
+
 /* A row that waits for its place to come into the cache. */
 typedef struct RfmPending
 {
@@ -49,7 +56,7 @@ struct RfmPopulation
 	bool		keys_sorted;	/* by customer and key, each once, and starts is right */
 	Size	   *starts;			/* of each customer's keys, and the end */
 
-	DecimalSum *wide;			/* sums that did not fit */
+	RfmWide    *wide;
 	int32		nwide;
 	int32		wide_allocated;
 
@@ -69,7 +76,7 @@ rfm_sortable(int64 number)
 
 /* rfm_population.c: for those who put a population together from its parts. */
 extern RfmPopulation *rfm_population_allocate(MemoryContext parent, RfmCounting counting, const char *zone);
-extern uint32 rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, int64 count);
+extern uint32 rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, uint32 count);
 extern void rfm_population_mismatch(const RfmPopulation *population, RfmCounting counting, const char *zone)
 			pg_attribute_noreturn();
 
@@ -79,9 +86,12 @@ extern const int64 rfm_power_of_ten[DECIMAL_MAX_SCALE + 1];
 extern void rfm_population_set_scale(RfmPopulation *population, int scale);
 extern void rfm_population_add_sum(RfmPopulation *population, uint32 customer, Decimal amount);
 extern void rfm_population_merge_sum(RfmPopulation *population, uint32 customer, const RfmPopulation *other,
-									 const RfmCustomer *from);
+									 uint32 from);
+extern void rfm_population_add_beside(RfmPopulation *population, uint32 customer, Decimal amount);
+extern int	rfm_shown_scale(const RfmPopulation *population, uint32 customer);
+extern void rfm_show_scale(RfmPopulation *population, uint32 customer, int scale);	/* no less than it was */
 extern void rfm_add_wide(RfmPopulation *population, int32 *number, Decimal amount);
-extern void rfm_move_to_wide(RfmPopulation *population, int32 *number, int128 sum, int scale);
+extern void rfm_move_to_wide(RfmPopulation *population, int32 *number, int64 sum, int scale);
 extern Decimal rfm_wide_total(const RfmPopulation *population, int32 number);
 
 /* rfm_keys.c */
