@@ -18,10 +18,10 @@
 typedef struct Sorted
 {
 	uint32		count;
-	uint32	   *place;			/* of the i-th smallest, among the customers by id */
-	uint64	   *keys;			/* of the i-th smallest, when they are integers, sortable; else NULL */
+	const uint32 *place;		/* of the i-th smallest, among the customers by id */
+	const uint64 *keys;			/* of the i-th smallest, when they are integers, sortable; else NULL */
 	int			scale;			/* of these */
-	Decimal    *values;			/* by place; else */
+	const Decimal *values;		/* by place; else */
 } Sorted;
 
 static Decimal
@@ -143,23 +143,20 @@ assign(const Sorted *sorted, const RfmScoring *scoring, RfmDimension dimension, 
 	}
 }
 
+/*
+ * Sorts the customers by the keys that the sorter has been given.
+ */
 static void
-init_sorted(Sorted *sorted, uint32 count)
+sort_integers(RfmSorter *sorter, int scale, Sorted *sorted)
 {
 	memset(sorted, 0, sizeof(Sorted));
-	sorted->count = count;
-	sorted->place = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) count);
-	sorted->keys = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * (Size) count);
-	for (uint32 i = 0; i < count; i++)
-		sorted->place[i] = i;
-}
-
-static void
-free_sorted(Sorted *sorted)
-{
-	pfree(sorted->place);
-	if (sorted->keys != NULL)
-		pfree(sorted->keys);
+	for (uint32 i = 0; i < sorter->count; i++)
+		sorter->values[i] = i;
+	rfm_radix_sort(sorter);
+	sorted->count = sorter->count;
+	sorted->place = sorter->values;
+	sorted->keys = sorter->keys;
+	sorted->scale = scale;
 }
 
 static int
@@ -176,57 +173,56 @@ compare_totals(const void *a, const void *b, void *arg)
 }
 
 static void
-score_recency(const RfmScoring *scoring, RfmResult *result)
+score_recency(RfmSorter *sorter, const RfmScoring *scoring, RfmResult *result)
 {
 	/* Quantiles and ntile go from the worst, the longest, to the best; bounds of days from the shortest on. */
 	bool		worst_last = scoring->method != RFM_QUANTILE && scoring->method != RFM_NTILE;
 	Sorted		sorted;
 
-	init_sorted(&sorted, result->count);
 	for (uint32 i = 0; i < result->count; i++)
-		sorted.keys[i] = rfm_sortable(worst_last ? result->recency[i] : -(int64) result->recency[i]);
-	rfm_radix_sort(sorted.keys, sorted.place, result->count);
+		sorter->keys[i] = rfm_sortable(worst_last ? result->recency[i] : -(int64) result->recency[i]);
+	sort_integers(sorter, 0, &sorted);
 	assign(&sorted, scoring, RFM_R_DIMENSION, worst_last, 16, result->score);
-	free_sorted(&sorted);
 }
 
 static void
-score_frequency(const RfmScoring *scoring, RfmResult *result)
+score_frequency(RfmSorter *sorter, const RfmScoring *scoring, RfmResult *result)
 {
 	Sorted		sorted;
 
-	init_sorted(&sorted, result->count);
 	for (uint32 i = 0; i < result->count; i++)
-		sorted.keys[i] = rfm_sortable(result->frequency[i]);
-	rfm_radix_sort(sorted.keys, sorted.place, result->count);
+		sorter->keys[i] = rfm_sortable(result->frequency[i]);
+	sort_integers(sorter, 0, &sorted);
 	assign(&sorted, scoring, RFM_F_DIMENSION, false, 8, result->score);
-	free_sorted(&sorted);
 }
 
 static void
-score_monetary(const RfmPopulation *population, const RfmScoring *scoring, RfmResult *result)
+score_monetary(RfmSorter *sorter, const RfmPopulation *population, const RfmScoring *scoring, RfmResult *result)
 {
 	Sorted		sorted;
 
-	init_sorted(&sorted, result->count);
-	if (rfm_population_small_totals(population, result->index, (int64 *) sorted.keys))
+	if (rfm_population_small_totals(population, result->index, (int64 *) sorter->keys))
 	{
 		for (uint32 i = 0; i < result->count; i++)
-			sorted.keys[i] = rfm_sortable((int64) sorted.keys[i]);
-		sorted.scale = population->scale;
-		rfm_radix_sort(sorted.keys, sorted.place, result->count);
+			sorter->keys[i] = rfm_sortable((int64) sorter->keys[i]);
+		sort_integers(sorter, population->scale, &sorted);
 	}
 	else
 	{
-		pfree(sorted.keys);
-		sorted.keys = NULL;
-		sorted.values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Decimal) * (Size) result->count);
+		Decimal    *values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Decimal) * (Size) result->count);
+
 		for (uint32 i = 0; i < result->count; i++)
-			sorted.values[i] = rfm_population_total(population, result->index[i]);
-		qsort_arg(sorted.place, result->count, sizeof(uint32), compare_totals, sorted.values);
+		{
+			values[i] = rfm_population_total(population, result->index[i]);
+			sorter->values[i] = i;
+		}
+		qsort_arg(sorter->values, result->count, sizeof(uint32), compare_totals, values);
+		memset(&sorted, 0, sizeof(Sorted));
+		sorted.count = result->count;
+		sorted.place = sorter->values;
+		sorted.values = values;
 	}
 	assign(&sorted, scoring, RFM_M_DIMENSION, false, 0, result->score);
-	free_sorted(&sorted);
 }
 
 /*
@@ -256,12 +252,14 @@ count_days(const RfmPopulation *population, const RfmScoring *scoring, RfmResult
 void
 rfm_score_population(RfmPopulation *population, const RfmScoring *scoring, RfmResult *result)
 {
+	RfmSorter	sorter;
 	Size		count;
 
 	rfm_population_finish(population);
 	count = population->ncustomers;
+	rfm_sorter_init(&sorter, population->ncustomers);
 	result->count = population->ncustomers;
-	result->index = rfm_population_order(population);
+	result->index = rfm_population_order_by(population, &sorter);
 	result->recency = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * Max(count, 1));
 	result->frequency = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * Max(count, 1));
 	result->score = MemoryContextAllocExtended(CurrentMemoryContext, sizeof(RfmScore) * Max(count, 1),
@@ -282,7 +280,8 @@ rfm_score_population(RfmPopulation *population, const RfmScoring *scoring, RfmRe
 		}
 	}
 	CHECK_FOR_INTERRUPTS();
-	score_recency(scoring, result);
-	score_frequency(scoring, result);
-	score_monetary(population, scoring, result);
+	score_recency(&sorter, scoring, result);
+	score_frequency(&sorter, scoring, result);
+	score_monetary(&sorter, population, scoring, result);
+	rfm_sorter_free(&sorter);
 }

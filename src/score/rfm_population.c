@@ -357,11 +357,10 @@ rfm_population_customers(const RfmPopulation *population)
  * them next is asked in that order, and finds one beside the other.
  */
 uint32 *
-rfm_population_order(RfmPopulation *population)
+rfm_population_order_by(RfmPopulation *population, RfmSorter *sorter)
 {
 	uint32		count = population->ncustomers;
 	uint32	   *order = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) Max(count, 1));
-	uint64	   *ids;
 	RfmCustomer *customers;
 
 	for (uint32 i = 0; i < count; i++)
@@ -369,11 +368,11 @@ rfm_population_order(RfmPopulation *population)
 	if (population->ordered)
 		return order;
 
-	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * (Size) count);
 	for (uint32 i = 0; i < count; i++)
-		ids[i] = rfm_sortable(population->customers[i].customer);
-	rfm_radix_sort(ids, order, count);
-	pfree(ids);
+		sorter->keys[i] = rfm_sortable(population->customers[i].customer);
+	memcpy(sorter->values, order, sizeof(uint32) * (Size) count);
+	rfm_radix_sort(sorter);
+	memcpy(order, sorter->values, sizeof(uint32) * (Size) count);
 	if (population->counting != RFM_BY_ROWS)
 		return order;
 
@@ -392,6 +391,20 @@ rfm_population_order(RfmPopulation *population)
 		pfree(population->slots);
 	population->slots = NULL;
 	population->nslots = 0;
+	return order;
+}
+
+uint32 *
+rfm_population_order(RfmPopulation *population)
+{
+	RfmSorter	sorter;
+	uint32	   *order;
+
+	if (population->ordered)
+		return rfm_population_order_by(population, NULL);
+	rfm_sorter_init(&sorter, population->ncustomers);
+	order = rfm_population_order_by(population, &sorter);
+	rfm_sorter_free(&sorter);
 	return order;
 }
 

@@ -74,9 +74,24 @@ rfm_sortable(int64 number)
 	return (uint64) number ^ UINT64CONST(0x8000000000000000);
 }
 
+/* rfm_sort.c: sorts by key, keeping the order of equal ones; the values go with the keys. May be used again and again. */
+typedef struct RfmSorter
+{
+	uint32		count;
+	uint64	   *keys;
+	uint32	   *values;
+	uint64	   *spare_keys;
+	uint32	   *spare_values;
+} RfmSorter;
+
+extern void rfm_sorter_init(RfmSorter *sorter, uint32 count);
+extern void rfm_sorter_free(RfmSorter *sorter);
+extern void rfm_radix_sort(RfmSorter *sorter);
+
 /* rfm_population.c: for those who put a population together from its parts. */
 extern RfmPopulation *rfm_population_allocate(MemoryContext parent, RfmCounting counting, const char *zone);
 extern uint32 rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, uint32 count);
+extern uint32 *rfm_population_order_by(RfmPopulation *population, RfmSorter *sorter);
 extern void rfm_population_mismatch(const RfmPopulation *population, RfmCounting counting, const char *zone)
 			pg_attribute_noreturn();
 
@@ -101,8 +116,5 @@ extern void rfm_population_sort_keys(RfmPopulation *population);
 /* rfm_population_io.c */
 extern const ExpandedObjectMethods rfm_population_methods;
 extern RfmPopulation *rfm_population_decode(MemoryContext parent, const char *data, Size size);
-
-/* rfm_sort.c: sorts by key, keeping the order of equal ones; the values go with the keys. */
-extern void rfm_radix_sort(uint64 *keys, uint32 *values, uint32 count);
 
 #endif							/* CRM_RFM_POPULATION_PRIVATE_H */

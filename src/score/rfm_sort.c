@@ -15,39 +15,48 @@
 #define DIGIT(key, d) (((key) >> ((d) * DIGIT_BITS)) & (DIGIT_VALUES - 1))
 
 void
-rfm_radix_sort(uint64 *keys, uint32 *values, uint32 count)
+rfm_sorter_init(RfmSorter *sorter, uint32 count)
 {
+	Size		n = Max(count, 1);
+
+	sorter->count = count;
+	sorter->keys = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * n);
+	sorter->values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * n);
+	sorter->spare_keys = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * n);
+	sorter->spare_values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * n);
+}
+
+void
+rfm_sorter_free(RfmSorter *sorter)
+{
+	pfree(sorter->keys);
+	pfree(sorter->values);
+	pfree(sorter->spare_keys);
+	pfree(sorter->spare_values);
+}
+
+void
+rfm_radix_sort(RfmSorter *sorter)
+{
+	uint32		count = sorter->count;
 	uint32	   *places = palloc0(sizeof(uint32) * DIGITS * DIGIT_VALUES);
-	uint64	   *keys_from = keys;
-	uint32	   *values_from = values;
-	uint64	   *spare_keys = NULL;
-	uint32	   *spare_values = NULL;
-	uint64	   *keys_to;
-	uint32	   *values_to;
 	bool		sorted = true;
 
 	for (uint32 i = 0; i < count; i++)
 	{
+		uint64		key = sorter->keys[i];
+
 		for (int d = 0; d < DIGITS; d++)
-			places[d * DIGIT_VALUES + DIGIT(keys[i], d)]++;
-		if (i > 0 && keys[i] < keys[i - 1])
+			places[d * DIGIT_VALUES + DIGIT(key, d)]++;
+		if (i > 0 && key < sorter->keys[i - 1])
 			sorted = false;
 	}
-	if (sorted)
-	{
-		pfree(places);
-		return;
-	}
-
-	spare_keys = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * (Size) count);
-	spare_values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * (Size) count);
-	keys_to = spare_keys;
-	values_to = spare_values;
-	for (int d = 0; d < DIGITS; d++)
+	for (int d = 0; d < DIGITS && !sorted; d++)
 	{
 		uint32	   *place = &places[d * DIGIT_VALUES];
+		uint64	   *keys = sorter->keys;
+		uint32	   *values = sorter->values;
 		uint32		sum = 0;
-		void	   *swap;
 
 		if (place[DIGIT(keys[0], d)] == count)
 			continue;
@@ -61,24 +70,15 @@ rfm_radix_sort(uint64 *keys, uint32 *values, uint32 count)
 		}
 		for (uint32 i = 0; i < count; i++)
 		{
-			uint32		to = place[DIGIT(keys_from[i], d)]++;
+			uint32		to = place[DIGIT(keys[i], d)]++;
 
-			keys_to[to] = keys_from[i];
-			values_to[to] = values_from[i];
+			sorter->spare_keys[to] = keys[i];
+			sorter->spare_values[to] = values[i];
 		}
-		swap = keys_from;
-		keys_from = keys_to;
-		keys_to = swap;
-		swap = values_from;
-		values_from = values_to;
-		values_to = swap;
+		sorter->keys = sorter->spare_keys;
+		sorter->values = sorter->spare_values;
+		sorter->spare_keys = keys;
+		sorter->spare_values = values;
 	}
-	if (keys_from != keys)
-	{
-		memcpy(keys, keys_from, sizeof(uint64) * (Size) count);
-		memcpy(values, values_from, sizeof(uint32) * (Size) count);
-	}
-	pfree(spare_keys);
-	pfree(spare_values);
 	pfree(places);
 }
