@@ -115,7 +115,8 @@ put_variation(const AbcXyz *entry, bool sample, Datum *values, bool *nulls)
 	if (!decimal_multiply(entry->quantity, entry->quantity, &square) ||
 		!decimal_multiply(n, entry->squares, &spread) || !decimal_subtract(spread, square, &spread))
 		return;
-	spread = quotient(quotient(spread, n), decimal_from_int64(entry->periods - (sample ? 1 : 0)));
+	/* periods are numbered by integers */
+	spread = quotient(spread, decimal_from_int64(entry->periods * (entry->periods - (sample ? 1 : 0))));
 	deviation = DirectFunctionCall1(numeric_sqrt, NumericGetDatum(decimal_to_numeric(spread)));
 	values[1] = deviation;
 	nulls[1] = false;
