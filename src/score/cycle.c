@@ -33,6 +33,12 @@ seconds_between(TimestampTz from, TimestampTz to)
 	return ((double) to - (double) from) / USECS_PER_SEC;
 }
 
+static inline int128
+in_units(double value, double unit)
+{
+	return (int128) rint(value / unit);
+}
+
 /*
  * The rows of one item, by instant. A row that is nearer than "apart" to the beginning of the purchase before it is a part
  * of that.
@@ -84,19 +90,21 @@ first_pass(void *context, StreamRow *rows, int64 nrows)
 	for (int64 i = 0; i < nrows;)
 	{
 		ItemCycle  *item = &pass->items[rows[i].item];
-		double		m;
+		int64		m;
+		double		sum;
 
 		i += take_series(pass->rules, rows + i, nrows - i, &series);
 		item->customers++;
 		if (series.purchases == 1)
 			continue;
-		m = (double) (series.purchases - 1);
+		m = series.purchases - 1;
+		sum = seconds_between(series.first, series.last);
 		item->repeaters++;
-		item->intervals += series.purchases - 1;
-		item->sum += seconds_between(series.first, series.last);
-		item->squares += series.squares;
-		item->between += seconds_between(series.first, series.last) * seconds_between(series.first, series.last) / m;
-		item->counts += m * m;
+		item->intervals += m;
+		item->sum += (int128) series.last - series.first;
+		item->squares += in_units(series.squares, CYCLE_UNIT);
+		item->between += in_units(sum * sum / (double) m, CYCLE_UNIT);
+		item->counts += (int128) m * m;
 	}
 }
 
@@ -125,8 +133,8 @@ second_pass(void *context, StreamRow *rows, int64 nrows)
 			continue;
 		m = (double) (series.purchases - 1);
 		weight = weight_of(item, m);
-		item->weights += weight;
-		item->weighted += weight * (seconds_between(series.first, series.last) / m);
+		item->weights += in_units(weight, CYCLE_WEIGHT_UNIT);
+		item->weighted += in_units(weight * (seconds_between(series.first, series.last) / m), CYCLE_UNIT);
 	}
 }
 
@@ -134,6 +142,9 @@ static void
 estimate_variances(const CycleRules *rules, ItemCycle *item)
 {
 	double		n = (double) item->intervals;
+	double		sum = (double) item->sum / USECS_PER_SEC;
+	double		squares = (double) item->squares * CYCLE_UNIT;
+	double		between = (double) item->between * CYCLE_UNIT;
 	double		deviation;		/* of customers' means from the overall mean */
 
 	item->variance_within = item->variance_between = item->mean = get_float8_nan();
@@ -142,15 +153,15 @@ estimate_variances(const CycleRules *rules, ItemCycle *item)
 		(double) item->repeaters >= rules->min_repeat * (double) item->customers;
 	if (item->intervals == 0)
 		return;
-	item->mean = item->sum / n;
+	item->mean = sum / n;
 	if (item->intervals > item->repeaters)
 	{
-		item->variance_within = Max(item->squares - item->between, 0) / (n - (double) item->repeaters);
+		item->variance_within = Max(squares - between, 0) / (n - (double) item->repeaters);
 		if (item->repeaters > 1)
 		{
-			deviation = item->between - item->sum * item->mean;
+			deviation = between - sum * item->mean;
 			item->variance_between = Max(deviation - (double) (item->repeaters - 1) * item->variance_within, 0) /
-				(n - item->counts / n);
+				(n - (double) item->counts / n);
 			/* what is left of rounding is no variance */
 			if (item->variance_between < 1e-12 * item->mean * item->mean)
 				item->variance_between = 0;
@@ -176,7 +187,8 @@ cycles_of_items(const Purchases *purchases, const CycleRules *rules)
 	for (uint32 i = 0; i < nitems; i++)
 	{
 		if (pass.items[i].weights > 0)
-			pass.items[i].mean = pass.items[i].weighted / pass.items[i].weights;
+			pass.items[i].mean = ((double) pass.items[i].weighted * CYCLE_UNIT) /
+				((double) pass.items[i].weights * CYCLE_WEIGHT_UNIT);
 	}
 	return pass.items;
 }

@@ -19,6 +19,9 @@
 
 #include "score/purchases.h"
 
+#define CYCLE_UNIT			1e-6	/* of a second, or of a square second */
+#define CYCLE_WEIGHT_UNIT	1e-12
+
 typedef struct CycleRules
 {
 	int64		apart;			/* what is nearer than this to a purchase belongs to it; microseconds */
@@ -27,18 +30,21 @@ typedef struct CycleRules
 	int			min_intervals;	/* and there are so many intervals */
 } CycleRules;
 
-/* Of an item. Times in seconds. */
+/*
+ * Of an item. Times in seconds; sums as integers of a small unit, so that they are the same in whatever order customers
+ * come.
+ */
 typedef struct ItemCycle
 {
 	int64		customers;
 	int64		repeaters;		/* customers who bought it again: I */
 	int64		intervals;		/* N */
-	double		sum;			/* of all intervals */
-	double		squares;		/* of all intervals */
-	double		between;		/* sum of (sum of a customer's)^2 / m */
-	double		counts;			/* M */
-	double		weights;		/* sum of Z */
-	double		weighted;		/* sum of Z (customer's mean) */
+	int128		sum;			/* of all intervals, in microseconds */
+	int128		squares;		/* of all intervals, in CYCLE_UNITs */
+	int128		between;		/* sum of (sum of a customer's)^2 / m, in CYCLE_UNITs */
+	int128		counts;			/* M */
+	int128		weights;		/* sum of Z, in CYCLE_WEIGHT_UNITs */
+	int128		weighted;		/* sum of Z (customer's mean), in CYCLE_UNITs */
 
 	double		variance_within;	/* s^2; NaN if nobody has two intervals */
 	double		variance_between;	/* a; NaN if it cannot be said */
