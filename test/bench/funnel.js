@@ -1,9 +1,9 @@
 // What ClickHouse (npm chdb) says to the same funnels.
 //
 //   node funnel.js compare EVENTS.csv ANSWERS.csv   checks answers of crm.window_funnel and crm.retention
-//   node funnel.js bench EVENTS.csv                 times one funnel over a loaded table
+//   node funnel.js bench EVENTS.csv ROUNDS          times one funnel over a loaded table
 //
-// NODE_PATH names the directory that chdb is installed in.
+// To be run where chdb is installed.
 
 const fs = require('fs');
 const { Session } = require('chdb');
@@ -52,5 +52,30 @@ function compare(events, answers) {
 	if (different.length > 0 || same < rows.length) process.exit(1);
 }
 
+// Prints the version, customers by steps, the median of the seconds, and the peak of this process's own memory in MB
+function bench(events, rounds) {
+	ask(`CREATE DATABASE IF NOT EXISTS f ENGINE = Atomic`);
+	ask(`CREATE TABLE f.click (user_id UInt64, at DateTime, kind LowCardinality(String)) ENGINE = MergeTree ORDER BY (user_id, at) AS
+		 SELECT * FROM file('${events}', CSV, 'user_id UInt64, at DateTime, kind String')`);
+	ask('OPTIMIZE TABLE f.click FINAL');
+	const memory = () => +/^RssAnon:\s+(\d+)/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))[1];
+	const times = [];
+	let peak = 0;
+	let levels;
+	for (let i = 0; i < +rounds; i++) {
+		const start = process.hrtime.bigint();
+		levels = ask(`SELECT level, count() FROM (
+				SELECT user_id, windowFunnel(86400)(at, kind = 'view', kind = 'cart', kind = 'order') AS level
+				  FROM f.click WHERE kind IN ('view', 'cart', 'order') GROUP BY user_id)
+			WHERE level > 0 GROUP BY level ORDER BY level SETTINGS max_threads = 2`);
+		times.push(Number(process.hrtime.bigint() - start) / 1e9);
+		peak = Math.max(peak, memory());
+	}
+	times.sort((a, b) => a - b);
+	console.log(ask('SELECT version()').replace(/"/g, ''), levels.replace(/,/g, '|').replace(/\n/g, ','),
+				times[Math.floor(times.length / 2)].toFixed(2), Math.round(peak / 1024));
+}
+
 if (what === 'compare') compare(...files);
+else if (what === 'bench') bench(...files);
 session.cleanup?.();
