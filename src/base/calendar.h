@@ -56,6 +56,18 @@ typedef struct CalendarBound
 
 extern pg_tz *calendar_zone(const char *name);	/* error 22023 if there is no such zone */
 
+/* Of spans that stay far from the range's ends. */
+static inline Interval
+calendar_negated(const Interval *span)
+{
+	Interval	result;
+
+	result.month = -span->month;
+	result.day = -span->day;
+	result.time = -span->time;
+	return result;
+}
+
 extern TimestampTz calendar_add(TimestampTz at, const Interval *span, pg_tz *zone);
 extern TimestampTz calendar_subtract(TimestampTz at, const Interval *span, pg_tz *zone);
 

@@ -76,12 +76,12 @@ typedef enum CompareOp
 } CompareOp;
 
 /* The names before PostgreSQL 18 took them for itself; only eval_quick.c still has them. */
-#define COMPARE_EQ		COMPARE_OP_EQ
-#define COMPARE_NE		COMPARE_OP_NE
-#define COMPARE_LT		COMPARE_OP_LT
-#define COMPARE_LE		COMPARE_OP_LE
-#define COMPARE_GT		COMPARE_OP_GT
-#define COMPARE_GE		COMPARE_OP_GE
+#define COMPARE_OP_EQ		COMPARE_OP_EQ
+#define COMPARE_OP_NE		COMPARE_OP_NE
+#define COMPARE_OP_LT		COMPARE_OP_LT
+#define COMPARE_OP_LE		COMPARE_OP_LE
+#define COMPARE_OP_GT		COMPARE_OP_GT
+#define COMPARE_OP_GE		COMPARE_OP_GE
 
 typedef enum ContainsOp
 {

@@ -67,4 +67,18 @@ typedef void (*PeriodSink) (void *context, TimestampTz from, TimestampTz to);
 extern void evaluation_periods(Evaluation *evaluation, int root, TimestampTz from, TimestampTz to, bool has_entry,
 							   TimestampTz entry, PeriodSink sink, void *context);
 
+/*
+ * When the top-level conjunction has a "has": calls the sink for each event of its first "has" that is met with the rest at
+ * some time of [from, to), in order, with the spans of time in which it is. The event is a number among those of its kind.
+ */
+typedef struct TimeSpan
+{
+	TimestampTz from;
+	TimestampTz to;
+} TimeSpan;
+
+typedef void (*OccurrenceSink) (void *context, int kind, int event, const TimeSpan *spans, int nspans);
+extern void evaluation_occurrences(Evaluation *evaluation, int root, TimestampTz from, TimestampTz to, bool has_entry,
+								   TimestampTz entry, OccurrenceSink sink, void *context);
+
 #endif							/* CRM_EVAL_H */

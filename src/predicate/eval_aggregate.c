@@ -64,6 +64,20 @@ running_sums(Evaluation *ev, int number)
 	return memo;
 }
 
+/* Running sums are made for the whole of a set: worth it when many windows look at it, or at many instants. */
+static bool
+worth_running(Evaluation *ev, int number)
+{
+	SumsMemo   *memo = &ev->sums[number];
+
+	if (memo->asked_stamp != ev->facts_stamp)
+	{
+		memo->asked_stamp = ev->facts_stamp;
+		memo->asked = 0;
+	}
+	return ev->program->sums[number].users > 1 || memo->stamp == ev->facts_stamp || ++memo->asked > FEW_INSTANTS;
+}
+
 static Value
 sum_or_average(Evaluation *ev, const ProgramNode *node, int kind, const Selection *selection)
 {
@@ -71,7 +85,7 @@ sum_or_average(Evaluation *ev, const ProgramNode *node, int kind, const Selectio
 	Decimal		result;
 	bool		known;
 
-	if (node->sums >= 0 && selection->contiguous && ev->program->sums[node->sums].users > 1)
+	if (node->sums >= 0 && selection->contiguous && worth_running(ev, node->sums))
 	{
 		const SumsMemo *running = running_sums(ev, node->sums);
 
@@ -140,6 +154,17 @@ compare_alike(Evaluation *ev, Value a, Value b)
 	return value_compare(a, b);
 }
 
+/* Does a value take the place of another as least (min) or greatest (max)? */
+bool
+extreme_is_better(Evaluation *ev, int op, Value a, Value b)
+{
+	int			rank = extreme_rank(a);
+
+	if (rank == 0 || rank < extreme_rank(b))
+		return false;
+	return rank > extreme_rank(b) || (op == AGG_MIN ? compare_alike(ev, a, b) < 0 : compare_alike(ev, a, b) > 0);
+}
+
 static Value
 extreme(Evaluation *ev, const ProgramNode *node, int kind, const Selection *selection)
 {
@@ -148,12 +173,8 @@ extreme(Evaluation *ev, const ProgramNode *node, int kind, const Selection *sele
 	for (int i = 0; i < selection->count; i++)
 	{
 		Value		v = event_property(ev, kind, node->property, SELECTED(selection, i));
-		int			rank = extreme_rank(v);
 
-		if (rank == 0 || rank < extreme_rank(best))
-			continue;
-		if (rank > extreme_rank(best) ||
-			(node->op == AGG_MIN ? compare_alike(ev, v, best) < 0 : compare_alike(ev, v, best) > 0))
+		if (extreme_is_better(ev, node->op, v, best))
 			best = v;
 	}
 	return best;
@@ -246,7 +267,10 @@ Value
 eval_aggregate(Evaluation *ev, const ProgramNode *node, const Selection *selection)
 {
 	int			kind = ev->program->sets[ev->program->events[node->events].set].kind;
+	Value		result;
 
+	if (node->column >= 0 && selection->contiguous && column_aggregate(ev, node, selection, &result))
+		return result;
 	switch (node->op)
 	{
 		case AGG_COUNT:

@@ -97,171 +97,64 @@ tri_not(Tri tri)
 static bool
 filter_in_window(Evaluation *ev, const ProgramNode *node, const EventFrame *frame, TimestampTz *until)
 {
-	const Program *program = ev->program;
-	int			inner = node->args[0];
-	int			nshifts = 0;
+	const ProgramNode *nodes = ev->program->nodes;
+	int			inner = node->anniversary < 0 ? node->args[0] : nodes[node->anniversary].args[0];
 
-	while (program->nodes[inner].tag == AST_ARITHMETIC &&
-		   program->nodes[program->nodes[inner].args[1]].tag == AST_INTERVAL)
-	{
-		nshifts++;
-		inner = program->nodes[inner].args[0];
-	}
-	if (program->nodes[inner].tag == AST_ANNIVERSARY)
-	{
-		const ProgramNode *anniversary = &program->nodes[inner];
-		Value		base = filter_value(ev, anniversary->args[0], frame);
-		Interval   *shifts = palloc(sizeof(Interval) * Max(nshifts, 1));
-		bool		result;
-
-		if (base.type != VALUE_ARRAY)
-			base = moment_of(ev, &program->nodes[anniversary->args[0]], base);
-		inner = node->args[0];
-		for (int i = nshifts - 1; i >= 0; i--)
-		{
-			const ProgramNode *shift = &program->nodes[inner];
-			int			sign = shift->op == '-' ? -1 : 1;
-
-			shifts[i] = program->nodes[shift->args[1]].span;
-			shifts[i].month *= sign;
-			shifts[i].day *= sign;
-			shifts[i].time *= sign;
-			inner = shift->args[0];
-		}
-		result = anniversary_in_window(ev, node->window, base, nshifts, shifts, until);
-		pfree(shifts);
-		return result;
-	}
-	return moment_in_window(ev, node->window,
-							moment_of(ev, &program->nodes[node->args[0]], filter_value(ev, node->args[0], frame)),
-							until);
+	return value_in_window(ev, node, &nodes[inner], filter_value(ev, inner, frame), until);
 }
 
-/* The first event of a kind that lies at or after s (strictly after: from s + 1). */
-static int
-first_from(const KindFacts *facts, TimestampTz s)
+/* same p: the event's p is the outer event's. What is unknown, or an array, is the same as nothing. */
+bool
+same_holds(Evaluation *ev, const ProgramNode *node, const EventFrame *frame)
 {
-	int			low = 0,
-				high = facts->nevents;
+	Value		mine = event_property(ev, frame->kind, node->property, frame->event);
+	Value		outer = event_property(ev, frame->outer->kind, node->outer_property, frame->outer->event);
+	bool		timely = mine.type >= VALUE_DATE && outer.type >= VALUE_DATE;
 
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (facts->at[middle] < s)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* Whether a qualifying event is among the members of a set without regard to the instant, at times from first to last. */
-static bool
-member_between(Evaluation *ev, int set, TimestampTz first, TimestampTz last, TimestampTz *found)
-{
-	const SetMemo *members = set_members(ev, set);
-	const TimestampTz *at = ev->facts->kinds[ev->program->sets[set].kind].at;
-	int			low = 0,
-				high = members->count;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (at[members->list == NULL ? middle : members->list[middle]] < first)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == members->count)
+	if (mine.type == VALUE_UNKNOWN || mine.type == VALUE_ARRAY || outer.type == VALUE_ARRAY)
 		return false;
-	*found = at[members->list == NULL ? low : members->list[low]];
-	return *found <= last;
+	if (timely && mine.type != outer.type)
+		return moment_start(ev, mine) == moment_start(ev, outer);
+	return mine.type == outer.type && value_compare(mine, outer) == 0;
 }
 
-/*
- * followed by | preceded by, at the instant: true once a qualifying event in reach has happened. With "within" it is
- * undecided while one may still come, or while one that came is itself undecided; without, it is decided at any instant.
- */
-static Tri
-filter_followed(Evaluation *ev, const ProgramNode *node, const EventFrame *frame, TimestampTz *until)
+/* a and b, each with the instant until which it surely stands (looked at only when until is wanted) */
+Tri
+tri_and(Tri a, TimestampTz a_until, Tri b, TimestampTz b_until, TimestampTz *until)
 {
-	const ProgramSet *set = &ev->program->sets[node->events];
-	const KindFacts *facts = &ev->facts->kinds[set->kind];
-	TimestampTz s = ev->facts->kinds[frame->kind].at[frame->event];
-	bool		preceded = node->op == 1;
-	bool		same_kind = set->kind == frame->kind;
-	TimestampTz first,
-				last,
-				closes;
-	TimestampTz changes = DT_NOEND;
-	bool		undecided = false;
-
-	if (preceded)
-	{
-		first = node->has_span ? calendar_subtract(s, &node->span, ev->zone) : DT_NOBEGIN;
-		last = same_kind ? s - 1 : s;
-		closes = s;
-	}
-	else
-	{
-		first = same_kind ? s + 1 : s;
-		last = node->has_span ? calendar_add(s, &node->span, ev->zone) : DT_NOEND;
-		closes = last;
-	}
-
-	if (!set->timed && !set->outer)
-	{
-		/* which events qualify does not depend on the instant: the first in reach decides */
-		TimestampTz found;
-
-		if (member_between(ev, node->events, first, last, &found))
-		{
-			if (found <= ev->at)
-			{
-				if (until != NULL)
-					*until = DT_NOEND;
-				return TRI_TRUE;
-			}
-			changes = found;
-		}
-	}
-	else
-	{
-		for (int i = first_from(facts, first); i < facts->nevents && facts->at[i] <= last; i++)
-		{
-			TimestampTz one = DT_NOEND;
-			Tri			tri;
-
-			CHECK_FOR_INTERRUPTS();
-			if (facts->at[i] > ev->at)
-			{
-				changes = Min(changes, facts->at[i]);
-				break;
-			}
-			tri = set_filter(ev, node->events, i, frame, until == NULL ? NULL : &one);
-			if (tri == TRI_TRUE)
-			{
-				if (until != NULL)
-					*until = one;
-				return TRI_TRUE;
-			}
-			if (tri == TRI_UNDECIDED)
-				undecided = true;
-			changes = Min(changes, one);
-		}
-	}
-
 	if (until != NULL)
 	{
-		*until = changes;
-		if (node->has_span && ev->at < closes)
-			*until = Min(*until, closes);
+		if (a == TRI_FALSE && b == TRI_FALSE)
+			*until = Max(a_until, b_until);
+		else if (a == TRI_FALSE || b == TRI_FALSE)
+			*until = a == TRI_FALSE ? a_until : b_until;
+		else
+			*until = Min(a_until, b_until);
 	}
-	if (node->has_span && (undecided || ev->at < closes))
-		return TRI_UNDECIDED;
-	return TRI_FALSE;
+	if (a == TRI_FALSE || b == TRI_FALSE)
+		return TRI_FALSE;
+	return a == TRI_UNDECIDED || b == TRI_UNDECIDED ? TRI_UNDECIDED : TRI_TRUE;
+}
+
+/* The conjunction of some parts of a filter. */
+Tri
+parts_truth(Evaluation *ev, const ProgramParts *parts, const EventFrame *frame, TimestampTz *until)
+{
+	Tri			result = TRI_TRUE;
+	TimestampTz lasting = DT_NOEND;
+
+	for (int i = 0; i < parts->count; i++)
+	{
+		TimestampTz one = DT_NOEND;
+		Tri			tri = filter_truth(ev, parts->nodes[i], frame, until == NULL ? NULL : &one);
+
+		if (until == NULL && tri == TRI_FALSE)
+			return TRI_FALSE;
+		result = tri_and(result, lasting, tri, one, until == NULL ? NULL : &lasting);
+	}
+	if (until != NULL)
+		*until = lasting;
+	return result;
 }
 
 Tri
@@ -311,23 +204,9 @@ filter_truth(Evaluation *ev, int number, const EventFrame *frame, TimestampTz *u
 		case AST_IN_WINDOW:
 			return filter_in_window(ev, node, frame, until) != node->negated ? TRI_TRUE : TRI_FALSE;
 		case AST_FOLLOWED:
-			{
-				Tri			tri = filter_followed(ev, node, frame, until);
-
-				return node->negated ? tri_not(tri) : tri;
-			}
+			return followed_truth(ev, node, frame, until);
 		case AST_SAME:
-			{
-				Value		mine = event_property(ev, frame->kind, node->property, frame->event);
-				Value		outer = event_property(ev, frame->outer->kind, node->outer_property, frame->outer->event);
-				bool		timely = mine.type >= VALUE_DATE && outer.type >= VALUE_DATE;
-
-				if (mine.type == VALUE_UNKNOWN || mine.type == VALUE_ARRAY || outer.type == VALUE_ARRAY)
-					return TRI_FALSE;
-				if (timely && mine.type != outer.type)
-					return moment_start(ev, mine) == moment_start(ev, outer) ? TRI_TRUE : TRI_FALSE;
-				return mine.type == outer.type && value_compare(mine, outer) == 0 ? TRI_TRUE : TRI_FALSE;
-			}
+			return same_holds(ev, node, frame) ? TRI_TRUE : TRI_FALSE;
 		default:
 			{
 				Value		args[3];
@@ -339,49 +218,50 @@ filter_truth(Evaluation *ev, int number, const EventFrame *frame, TimestampTz *u
 	}
 }
 
-/* What a set's filter says of an event; remembered, when it asks for the instant and not for the outer event. */
+/*
+ * What the moving parts of a set's filter say of a member. It is remembered: the same event may be in reach of many others,
+ * and at the next instant most answers still stand.
+ */
 Tri
-set_filter(Evaluation *ev, int number, int event, const EventFrame *outer, TimestampTz *until)
+member_truth(Evaluation *ev, int number, int event, TimestampTz *until)
 {
 	const ProgramSet *set = &ev->program->sets[number];
-	EventFrame	frame = {set->kind, event, outer};
+	EventFrame	frame = {set->kind, event, NULL};
 	TriMemo    *memo = &ev->tris[number];
-	Tri			result;
+	TimestampTz *asof,
+			   *upto;
 
-	if (set->filter < 0)
+	if (set->moving.count == 0)
 	{
 		if (until != NULL)
 			*until = DT_NOEND;
 		return TRI_TRUE;
 	}
-	if (!set->timed || set->outer)
-		return filter_truth(ev, set->filter, &frame, until);
 
-	if (memo->stamp != ev->stamp || (until != NULL && !memo->with_until))
+	if (memo->stamp != ev->facts_stamp)
 	{
-		int			count = ev->facts->kinds[set->kind].nevents;
+		Size		count = Max(ev->facts->kinds[set->kind].nevents, 1);
 
-		memo->stamp = ev->stamp;
-		memo->with_until = until != NULL;
-		memo->tri = MemoryContextAllocHuge(ev->instant_context, (Size) Max(count, 1));
-		memset(memo->tri, TRI_UNSET, Max(count, 1));
-		memo->until = until == NULL ? NULL :
-			MemoryContextAllocHuge(ev->instant_context, sizeof(TimestampTz) * (Size) Max(count, 1));
+		memo->stamp = ev->facts_stamp;
+		memo->tri = MemoryContextAllocHuge(ev->facts_context, count);
+		memset(memo->tri, TRI_UNSET, count);
+		memo->asof = MemoryContextAllocHuge(ev->facts_context, sizeof(TimestampTz) * count);
+		memo->until = MemoryContextAllocHuge(ev->facts_context, sizeof(TimestampTz) * count);
 	}
-	if (memo->tri[event] != TRI_UNSET)
+	asof = &memo->asof[event];
+	upto = &memo->until[event];
+	if (memo->tri[event] != TRI_UNSET &&
+		(ev->at == *asof ? until == NULL || *upto > *asof : ev->at > *asof && ev->at < *upto))
 	{
 		if (until != NULL)
-			*until = memo->until[event];
+			*until = *upto;
 		return (Tri) memo->tri[event];
 	}
-	if (memo->with_until)
-	{
-		result = filter_truth(ev, set->filter, &frame, &memo->until[event]);
-		if (until != NULL)
-			*until = memo->until[event];
-	}
-	else
-		result = filter_truth(ev, set->filter, &frame, NULL);
-	memo->tri[event] = (uint8) result;
-	return result;
+
+	*asof = ev->at;
+	*upto = ev->at;
+	memo->tri[event] = (uint8) parts_truth(ev, &set->moving, &frame, until == NULL ? NULL : upto);
+	if (until != NULL)
+		*until = *upto;
+	return (Tri) memo->tri[event];
 }

@@ -1,7 +1,11 @@
 /*
  * eval_internal.h
- *		What the files of the evaluator share: eval.c (nodes), eval_window.c (windows and windowed sets), eval_filter.c
- *		(brackets), eval_aggregate.c.
+ *		What the files of the evaluator share: eval.c (nodes), eval_value.c (values), eval_window.c (windows of moments),
+ *		eval_bounds.c, eval_select.c and eval_sweep.c (events through windows), eval_filter.c and eval_follow.c (brackets),
+ *		eval_aggregate.c and eval_column.c.
+ *
+ * An evaluation remembers: for the customer, what does not depend on the instant; for customer and instant, the rest. To
+ * step through time costs little then: at each step only what has changed is looked at.
  */
 #ifndef CRM_EVAL_INTERNAL_H
 #define CRM_EVAL_INTERNAL_H
@@ -26,6 +30,7 @@ typedef struct Selection
 	int			first;
 	const int  *list;
 	bool		contiguous;		/* the base set's positions first .. first + count - 1 */
+	bool		unlisted;		/* only counted so far: listed_events() */
 } Selection;
 
 #define SELECTED(s, i) ((s)->list == NULL ? (s)->first + (i) : (s)->list[(s)->first + (i)])
@@ -38,7 +43,7 @@ typedef struct NodeMemo
 	TimestampTz until;
 } NodeMemo;
 
-/* The members of a set whose filter does not depend on the instant. */
+/* The members of a set: events that pass the plain parts of its filter. */
 typedef struct SetMemo
 {
 	uint32		stamp;			/* of facts */
@@ -46,23 +51,33 @@ typedef struct SetMemo
 	const int  *list;			/* NULL: all events of the kind */
 } SetMemo;
 
-/* What the filter of a set says of each event, at one instant. */
+/*
+ * What the moving parts of a set's filter say of each event. An answer stands for the instant at which it was found and,
+ * where until lies after that, all instants before until.
+ */
 typedef struct TriMemo
 {
-	uint32		stamp;
-	bool		with_until;
+	uint32		stamp;			/* of facts */
 	uint8	   *tri;			/* TRI_UNSET where not asked yet */
+	TimestampTz *asof;
 	TimestampTz *until;
 } TriMemo;
 
 #define TRI_UNSET 3
 
+/* Of a windowed set. */
 typedef struct EventsMemo
 {
 	uint32		stamp;
 	bool		with_until;
 	Selection	selection;
 	TimestampTz until;
+
+	/* of facts: */
+	uint32		facts_stamp;
+	int			asked;			/* at how many instants until was */
+	struct Spans *spans;		/* of all members; NULL while few instants are asked for */
+	struct Sweep *sweep;		/* of a timed set */
 } EventsMemo;
 
 /* Running sums over the positions of a set; usable when all numbers are of one scale and nothing overflows. */
@@ -73,6 +88,8 @@ typedef struct SumsMemo
 	int			scale;
 	const int64 *sum;			/* [count + 1] */
 	const int  *known;			/* [count + 1]: how many numbers */
+	uint32		asked_stamp;	/* of facts */
+	int			asked;			/* for how many selections */
 } SumsMemo;
 
 /*
@@ -119,6 +136,10 @@ struct Evaluation
 	TriMemo    *tris;
 	EventsMemo *events;
 	SumsMemo   *sums;
+	struct ColumnMemo *columns;
+	struct SlideMemo **slides;	/* by node */
+	struct SameMemo *sames;		/* by set */
+	struct TriIndex *indexes;	/* by set */
 	WindowBounds *windows;
 	struct Quick *quick;
 
@@ -136,11 +157,33 @@ typedef struct EventFrame
 
 #define DAY_MARGIN (10 * USECS_PER_DAY)
 
+/* Steps through time are worth preparing for when more than this many instants are asked of one customer. */
+#define FEW_INSTANTS 4
+
+/* The first instant after s; DT_NOBEGIN and DT_NOEND stay. */
+static inline TimestampTz
+just_after(TimestampTz s)
+{
+	return TIMESTAMP_NOT_FINITE(s) ? s : s + 1;
+}
+
+/* The event at a position of a list of members. */
+static inline int
+listed(const int *list, int position)
+{
+	return list == NULL ? position : list[position];
+}
+
 /* eval.c */
 extern bool eval_truth(Evaluation *ev, int node, TimestampTz *until);
 extern Value eval_value(Evaluation *ev, int node, TimestampTz *until);
 
-/* What brackets and the rest share: comparisons and arithmetic on values that were found. */
+/* The spans of [from, to) in which something is true, stepping from until to until; it is asked in the instant's context. */
+typedef bool (*StepTruth) (Evaluation *ev, const void *what, TimestampTz *until);
+extern void evaluation_spans(Evaluation *ev, StepTruth truth_of, const void *what, TimestampTz from, TimestampTz to,
+							 bool has_entry, TimestampTz entry, PeriodSink sink, void *context);
+
+/* eval_value.c: comparisons and arithmetic on values that were found */
 extern bool compare_truth(Evaluation *ev, const ProgramNode *node, const Value *args);
 extern Value arithmetic_value(Evaluation *ev, const ProgramNode *node, const Value *args);
 
@@ -150,22 +193,39 @@ extern TimestampTz moment_start(Evaluation *ev, Value moment);
 extern TimestampTz moment_end(Evaluation *ev, Value moment);
 
 /* eval_window.c */
+extern void fixed_range(Evaluation *ev, const AstWindow *window, TimestampTz *first, TimestampTz *below);
 extern void window_span(Evaluation *ev, const AstWindow *window, TimestampTz start, TimestampTz end, bool event,
 						TimestampTz *from, TimestampTz *upto);
 extern bool span_holds(TimestampTz from, TimestampTz upto, TimestampTz at, TimestampTz *until);
-extern bool moment_in_window(Evaluation *ev, int window, Value moment, TimestampTz *until);
-extern bool anniversary_in_window(Evaluation *ev, int window, Value base, int nshifts, const Interval *shifts,
-								  TimestampTz *until);
+extern bool value_in_window(Evaluation *ev, const ProgramNode *node, const ProgramNode *giver, Value value,
+							TimestampTz *until);
+
+/* eval_bounds.c */
+extern EventsRange events_range(Evaluation *ev, int events);
+
+/* eval_select.c */
+extern const AstWindow *events_window(Evaluation *ev, int events);
 extern const SetMemo *set_members(Evaluation *ev, int set);
 extern const Selection *select_events(Evaluation *ev, int events, TimestampTz *until);
+extern const Selection *listed_events(Evaluation *ev, int events, TimestampTz *until);
 extern int	position_from(const TimestampTz *at, const int *list, int count, TimestampTz s);
-extern EventsRange events_range(Evaluation *ev, int events);
-extern bool event_selected(Evaluation *ev, int events, int event, TimestampTz *until);
+extern bool event_counts(Evaluation *ev, int events, int position, TimestampTz *until);
+
+/* eval_sweep.c: a timed set at one instant after the other */
+extern int	sweep_events(Evaluation *ev, int events, TimestampTz *until);
+extern const int *sweep_list(Evaluation *ev, int events);
 
 /* eval_filter.c */
 extern Tri	filter_truth(Evaluation *ev, int node, const EventFrame *frame, TimestampTz *until);
-extern Tri	set_filter(Evaluation *ev, int set, int event, const EventFrame *outer, TimestampTz *until);
+extern Tri	parts_truth(Evaluation *ev, const ProgramParts *parts, const EventFrame *frame, TimestampTz *until);
+extern Tri	tri_and(Tri a, TimestampTz a_until, Tri b, TimestampTz b_until, TimestampTz *until);
+extern Tri	member_truth(Evaluation *ev, int set, int event, TimestampTz *until);
+extern bool same_holds(Evaluation *ev, const ProgramNode *node, const EventFrame *frame);
 extern Value event_property(Evaluation *ev, int kind, PropertyRef property, int event);
+
+/* eval_follow.c */
+extern void follow_create(Evaluation *ev);
+extern Tri	followed_truth(Evaluation *ev, const ProgramNode *node, const EventFrame *frame, TimestampTz *until);
 
 /* eval_quick.c: truth at the instant, with no until */
 extern struct Quick *quick_create(const Program *program);
@@ -174,5 +234,10 @@ extern bool quick_truth(Evaluation *ev, int node);
 /* eval_aggregate.c */
 extern const SumsMemo *running_sums(Evaluation *ev, int number);
 extern Value eval_aggregate(Evaluation *ev, const ProgramNode *node, const Selection *selection);
+extern bool extreme_is_better(Evaluation *ev, int op, Value a, Value b);
+
+/* eval_column.c: aggregates of a column at one instant after the other */
+extern void column_create(Evaluation *ev);
+extern bool column_aggregate(Evaluation *ev, const ProgramNode *node, const Selection *selection, Value *result);
 
 #endif							/* CRM_EVAL_INTERNAL_H */

@@ -82,14 +82,14 @@ mirrored(int op)
 {
 	switch (op)
 	{
-		case COMPARE_LT:
-			return COMPARE_GT;
-		case COMPARE_LE:
-			return COMPARE_GE;
-		case COMPARE_GT:
-			return COMPARE_LT;
-		case COMPARE_GE:
-			return COMPARE_LE;
+		case COMPARE_OP_LT:
+			return COMPARE_OP_GT;
+		case COMPARE_OP_LE:
+			return COMPARE_OP_GE;
+		case COMPARE_OP_GT:
+			return COMPARE_OP_LT;
+		case COMPARE_OP_GE:
+			return COMPARE_OP_LE;
 		default:
 			return op;
 	}
@@ -129,23 +129,23 @@ set_range(QuickNode *quick, Decimal limit, int scale)
 	quick->negated = false;
 	switch (quick->op)
 	{
-		case COMPARE_NE:
+		case COMPARE_OP_NE:
 			quick->negated = true;
 			/* FALLTHROUGH */
-		case COMPARE_EQ:
+		case COMPARE_OP_EQ:
 			quick->u.range.least = exact ? low : 1;
 			quick->u.range.most = exact ? low : 0;
 			break;
-		case COMPARE_LT:
+		case COMPARE_OP_LT:
 			quick->u.range.most = exact ? low - 1 : low;
 			break;
-		case COMPARE_LE:
+		case COMPARE_OP_LE:
 			quick->u.range.most = low;
 			break;
-		case COMPARE_GT:
+		case COMPARE_OP_GT:
 			quick->u.range.least = low + 1;
 			break;
-		case COMPARE_GE:
+		case COMPARE_OP_GE:
 			quick->u.range.least = exact ? low : low + 1;
 			break;
 	}
@@ -205,7 +205,7 @@ plan_node(const Program *program, int number, QuickNode *quick, Decimal *limit)
 		case AST_HAS:
 			quick->tag = QUICK_COUNT;
 			quick->events = node->events;
-			quick->op = node->negated ? COMPARE_LT : COMPARE_GE;
+			quick->op = node->negated ? COMPARE_OP_LT : COMPARE_OP_GE;
 			*limit = decimal_from_int64(1);
 			(void) set_range(quick, *limit, 0);
 			break;

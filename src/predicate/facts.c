@@ -17,8 +17,7 @@ facts_from_profile(const Program *program, const Profile *profile)
 	KindFacts  *kinds = palloc0(sizeof(KindFacts) * Max(program->nkinds, 1));
 	TimestampTz **times = palloc0(sizeof(TimestampTz *) * Max(program->nkinds, 1));
 	int		   *counts = palloc0(sizeof(int) * Max(program->nkinds, 1));
-	int		   *kind_of;
-	int		   *slot_of;
+	const ProgramName **names;
 	Value		value;
 	TimestampTz at;
 	int			name;
@@ -27,32 +26,23 @@ facts_from_profile(const Program *program, const Profile *profile)
 	facts->has_customer = reader.has_customer;
 	facts->customer = reader.customer;
 
+	/* each name of the dictionary is looked up once */
+	names = palloc(sizeof(ProgramName *) * Max(reader.nnames, 1));
+	for (int i = 0; i < reader.nnames; i++)
+		names[i] = program_find_name(program, reader.names[i].name, reader.names[i].length);
+
 	while (profile_next_attribute(&reader, &name, &value))
 	{
-		int			slot = program_attribute(program, reader.names[name].name, reader.names[name].length);
-
-		if (slot >= 0)
-			attributes[slot] = value;
+		if (names[name] != NULL && names[name]->attribute >= 0)
+			attributes[names[name]->attribute] = value;
 	}
 	facts->attributes = attributes;
-
-	/* each name of the dictionary is looked up once; properties, once for each kind that has any */
-	kind_of = palloc(sizeof(int) * Max(reader.nnames, 1));
-	for (int i = 0; i < reader.nnames; i++)
-		kind_of[i] = program_kind(program, reader.names[i].name, reader.names[i].length);
-	slot_of = palloc_extended(sizeof(int) * (Size) Max(reader.nnames, 1) * Max(program->nkinds, 1), MCXT_ALLOC_HUGE);
-	for (int k = 0; k < program->nkinds; k++)
-	{
-		for (int i = 0; i < reader.nnames; i++)
-			slot_of[(Size) k * reader.nnames + i] =
-				program_property(&program->kinds[k], reader.names[i].name, reader.names[i].length);
-	}
 
 	/* how many of each kind there are, then the events themselves */
 	while (profile_next_event(&reader, &name, &at))
 	{
-		if (kind_of[name] >= 0)
-			counts[kind_of[name]]++;
+		if (names[name] != NULL && names[name]->kind >= 0)
+			counts[names[name]->kind]++;
 	}
 	for (int k = 0; k < program->nkinds; k++)
 	{
@@ -71,7 +61,7 @@ facts_from_profile(const Program *program, const Profile *profile)
 		 /* already read */ ;
 	while (profile_next_event(&reader, &name, &at))
 	{
-		int			k = kind_of[name];
+		int			k = names[name] == NULL ? -1 : names[name]->kind;
 		KindFacts  *kind;
 
 		if (k < 0)
@@ -80,7 +70,7 @@ facts_from_profile(const Program *program, const Profile *profile)
 		times[k][kind->nevents] = at;
 		while (profile_next_property(&reader, &name, &value))
 		{
-			int			slot = slot_of[(Size) k * reader.nnames + name];
+			int			slot = names[name] == NULL ? -1 : program_property(names[name], k);
 
 			if (slot >= 0)
 				kind->properties[slot][kind->nevents] = value;

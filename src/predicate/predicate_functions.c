@@ -200,182 +200,88 @@ crm_predicate_periods(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(period_list_multirange(&list));
 }
 
-/* The event's own properties as the program does not need them: read from the profile again. */
-static Jsonb *
-event_properties(const Profile *profile, const char *kind, int wanted)
+/* Rows of occurrences, and how far the profile was read for the events' own properties, which the program need not have. */
+typedef struct OccurrenceRows
 {
+	const Program *program;
+	const Facts *facts;
 	ProfileReader reader;
+	int			seen;			/* events of the kind */
+	MemoryContext row;			/* emptied with each */
+	ReturnSetInfo *rsinfo;
+} OccurrenceRows;
+
+/* The properties of an event, which is no earlier one than that of the call before. */
+static Jsonb *
+event_properties(OccurrenceRows *rows, const char *kind, int event)
+{
+	ProfileReader *reader = &rows->reader;
 	StringInfoData json;
 	Value		value;
 	TimestampTz at;
 	int			name;
-	int			seen = 0;
 
+	while (rows->seen <= event && profile_next_event(reader, &name, &at))
+	{
+		if ((int) strlen(kind) == reader->names[name].length &&
+			memcmp(kind, reader->names[name].name, reader->names[name].length) == 0)
+			rows->seen++;
+	}
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
-	profile_reader_init(&reader, profile);
-	while (profile_next_attribute(&reader, &name, &value))
-		 /* passed over */ ;
-	while (profile_next_event(&reader, &name, &at))
+	while (profile_next_property(reader, &name, &value))
 	{
-		if ((int) strlen(kind) != reader.names[name].length ||
-			memcmp(kind, reader.names[name].name, reader.names[name].length) != 0)
-			continue;
-		if (seen++ < wanted)
-			continue;
-		while (profile_next_property(&reader, &name, &value))
-		{
-			if (json.len > 1)
-				appendStringInfoString(&json, ", ");
-			value_append_json_string(&json, reader.names[name].name, reader.names[name].length);
-			appendStringInfoString(&json, ": ");
-			value_append_json(&json, value);
-		}
-		break;
+		if (json.len > 1)
+			appendStringInfoString(&json, ", ");
+		value_append_json_string(&json, reader->names[name].name, reader->names[name].length);
+		appendStringInfoString(&json, ": ");
+		value_append_json(&json, value);
 	}
 	appendStringInfoChar(&json, '}');
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
-/* The truth of "this very event is in the set, and the rest of the conjunction holds". */
-static bool
-occurrence_truth(Evaluation *ev, const int *rest, int nrest, int events, int event, TimestampTz *until)
-{
-	TimestampTz one;
-	TimestampTz first;
-	TimestampTz decided = DT_NOBEGIN;
-	bool		result;
-
-	result = event_selected(ev, events, event, &first);
-	if (!result)
-		decided = first;
-	for (int i = 0; i < nrest; i++)
-	{
-		if (!eval_truth(ev, rest[i], &one))
-		{
-			result = false;
-			decided = Max(decided, one);
-		}
-		first = Min(first, one);
-	}
-	*until = result ? first : decided;
-	return result;
-}
-
-/* As evaluation_periods(), of one event. */
+/* An OccurrenceSink */
 static void
-occurrence_periods(Evaluation *ev, const int *rest, int nrest, int events, int event, TimestampTz from, TimestampTz to,
-				   bool has_entry, TimestampTz entry, PeriodList *list)
+put_occurrence(void *context, int kind, int event, const TimeSpan *spans, int nspans)
 {
-	TimestampTz start = from,
-				at = from;
-	bool		current = false;
+	OccurrenceRows *rows = context;
+	const char *name = rows->program->kinds[kind].name;
+	MemoryContext old = MemoryContextSwitchTo(rows->row);
+	PeriodList	list = {.context = rows->row};
+	Datum		values[4];
+	bool		nulls[4] = {false};
 
-	while (at < to)
-	{
-		TimestampTz until;
-		bool		truth;
-
-		CHECK_FOR_INTERRUPTS();
-		evaluation_set_instant(ev, at, has_entry, entry);
-		truth = occurrence_truth(ev, rest, nrest, events, event, &until);
-		if (truth && !current)
-			start = at;
-		else if (!truth && current)
-			period_list_add(list, start, at);
-		current = truth;
-		at = until;
-	}
-	if (current)
-		period_list_add(list, start, to);
+	for (int i = 0; i < nspans; i++)
+		period_list_add(&list, spans[i].from, spans[i].to);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = TimestampTzGetDatum(rows->facts->kinds[kind].at[event]);
+	values[2] = JsonbPGetDatum(event_properties(rows, name, event));
+	values[3] = period_list_multirange(&list);
+	tuplestore_putvalues(rows->rsinfo->setResult, rows->rsinfo->setDesc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(rows->row);
 }
 
 PG_FUNCTION_INFO_V1(crm_predicate_occurrences);
 Datum
 crm_predicate_occurrences(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	OccurrenceRows rows = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
 	CallCache  *cache;
-	const Program *program;
-	const Profile *profile;
-	int		   *rest;
-	int			nrest = 0,
-				events = -1;
-	const KindFacts *facts;
-	const char *kind;
-	const ProgramNode *root;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(5))
 		return (Datum) 0;
 	check_from_to(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
 	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(5)));
-	/* an entry that is missed is an error, also where no event asks for it */
-	evaluation_set_instant(cache->evaluation, PG_GETARG_TIMESTAMPTZ(2), !PG_ARGISNULL(4),
-						   PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4));
-	profile = PG_GETARG_PROFILE_P(0);
-	program = cache->program;
-	root = &program->nodes[cache->root];
-
-	/* the first "has" of the top-level conjunction, and the rest */
-	rest = palloc(sizeof(int) * Max(root->nargs, 1));
-	if (root->tag == AST_AND)
-	{
-		for (int i = 0; i < root->nargs; i++)
-		{
-			const ProgramNode *part = &program->nodes[root->args[i]];
-
-			if (events < 0 && part->tag == AST_HAS && !part->negated)
-				events = part->events;
-			else
-				rest[nrest++] = root->args[i];
-		}
-	}
-	else if (root->tag == AST_HAS && !root->negated)
-		events = root->events;
-	if (events < 0)
-		return (Datum) 0;
-
-	kind = program->kinds[program->sets[program->events[events].set].kind].name;
-	facts = &cache->evaluation->facts->kinds[program->sets[program->events[events].set].kind];
-	for (int e = 0; e < facts->nevents; e++)
-	{
-		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "occurrence", ALLOCSET_SMALL_SIZES);
-		MemoryContext old = MemoryContextSwitchTo(context);
-		PeriodList	list = {.context = context};
-		const SetMemo *members = set_members(cache->evaluation, program->events[events].set);
-		bool		member = members->list == NULL;
-
-		/* an untimed filter is a set's, not asked event by event later on */
-		for (int low = 0, high = members->count; !member && low < high;)
-		{
-			int			middle = low + (high - low) / 2;
-
-			if (members->list[middle] == e)
-				member = true;
-			else if (members->list[middle] < e)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		if (member)
-			occurrence_periods(cache->evaluation, rest, nrest, events, e,
-							   PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3), !PG_ARGISNULL(4),
-							   PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4), &list);
-		if (list.count > 0)
-		{
-			Datum		values[4];
-			bool		nulls[4] = {false};
-
-			values[0] = CStringGetTextDatum(kind);
-			values[1] = TimestampTzGetDatum(facts->at[e]);
-			values[2] = JsonbPGetDatum(event_properties(profile, kind, e));
-			values[3] = period_list_multirange(&list);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(context);
-	}
+	rows.program = cache->program;
+	rows.facts = cache->evaluation->facts;
+	profile_reader_init(&rows.reader, PG_GETARG_PROFILE_P(0));
+	rows.row = AllocSetContextCreate(CurrentMemoryContext, "occurrence", ALLOCSET_DEFAULT_SIZES);
+	evaluation_occurrences(cache->evaluation, cache->root, PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3),
+						   !PG_ARGISNULL(4), PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4), put_occurrence, &rows);
+	MemoryContextDelete(rows.row);
 	return (Datum) 0;
 }
 

@@ -10,7 +10,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 
-#include "predicate/program.h"
+#include "predicate/program_internal.h"
 
 /* The brackets around a node: the innermost kind, its outer ones, and the prefix of keys of nodes in there. */
 typedef struct Scope
@@ -56,11 +56,8 @@ key_match(const void *a, const void *b, Size keysize)
 }
 
 /* Doubles an array when it is full. */
-#define APPEND(program, array, count) \
-	(array) = grow_array((program), (array), (count), sizeof(*(array))), (count)++
-
-static void *
-grow_array(Program *program, void *array, int count, Size size)
+void *
+program_grow(Program *program, void *array, int count, Size size)
 {
 	if (array == NULL)
 		return MemoryContextAllocZero(program->context, size * 8);
@@ -86,6 +83,7 @@ program_create(MemoryContext context)
 	ctl.hcxt = context;
 	program->index = hash_create("parts of predicates", 256, &ctl,
 								 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	program_names_create(program);
 	return program;
 }
 
@@ -105,110 +103,6 @@ remember(Program *program, const char *key, int number)
 	IndexEntry *entry = hash_search(program->index, &copy, HASH_ENTER, NULL);
 
 	entry->number = number;
-}
-
-static int
-find_name(const char **names, int count, const char *name, int length)
-{
-	for (int i = 0; i < count; i++)
-	{
-		if (strncmp(names[i], name, length) == 0 && names[i][length] == '\0')
-			return i;
-	}
-	return -1;
-}
-
-int
-program_attribute(const Program *program, const char *name, int length)
-{
-	return find_name(program->attributes, program->nattributes, name, length);
-}
-
-int
-program_kind(const Program *program, const char *name, int length)
-{
-	for (int i = 0; i < program->nkinds; i++)
-	{
-		if (strncmp(program->kinds[i].name, name, length) == 0 && program->kinds[i].name[length] == '\0')
-			return i;
-	}
-	return -1;
-}
-
-int
-program_property(const ProgramKind *kind, const char *name, int length)
-{
-	return find_name(kind->properties, kind->nproperties, name, length);
-}
-
-DerivedProperty
-derived_property(const char *name)
-{
-	static const struct
-	{
-		const char *name;
-		DerivedProperty derived;
-	}			known[] = {
-		{"at", DERIVED_AT}, {"hour", DERIVED_HOUR}, {"weekday", DERIVED_WEEKDAY}, {"day", DERIVED_DAY},
-		{"week", DERIVED_WEEK}, {"month", DERIVED_MONTH}, {"year", DERIVED_YEAR}, {"date", DERIVED_DATE},
-		{"week_of", DERIVED_WEEK_OF}, {"month_of", DERIVED_MONTH_OF}
-	};
-
-	for (int i = 0; i < (int) lengthof(known); i++)
-	{
-		if (strcmp(known[i].name, name) == 0)
-			return known[i].derived;
-	}
-	return DERIVED_NONE;
-}
-
-static int
-attribute_slot(Program *program, const char *name)
-{
-	int			slot = program_attribute(program, name, (int) strlen(name));
-
-	if (slot < 0)
-	{
-		slot = program->nattributes;
-		APPEND(program, program->attributes, program->nattributes);
-		program->attributes[slot] = MemoryContextStrdup(program->context, name);
-	}
-	return slot;
-}
-
-static int
-kind_slot(Program *program, const char *name)
-{
-	int			slot = program_kind(program, name, (int) strlen(name));
-
-	if (slot < 0)
-	{
-		slot = program->nkinds;
-		APPEND(program, program->kinds, program->nkinds);
-		program->kinds[slot].name = MemoryContextStrdup(program->context, name);
-	}
-	return slot;
-}
-
-static PropertyRef
-property_ref(Program *program, int kind, const char *name)
-{
-	PropertyRef ref = {0};
-
-	ref.derived = derived_property(name);
-	if (ref.derived == DERIVED_NONE)
-	{
-		ProgramKind *k = &program->kinds[kind];
-
-		ref.column = program_property(k, name, (int) strlen(name));
-		if (ref.column < 0)
-		{
-			ref.column = k->nproperties;
-			APPEND(program, k->properties, k->nproperties);
-			k->properties[ref.column] = MemoryContextStrdup(program->context, name);
-		}
-	}
-	return ref;
 }
 
 static int
@@ -232,6 +126,31 @@ compile_window(Program *program, AstWindow *window)
 	}
 	pfree(key.data);
 	return number;
+}
+
+static void
+add_part(Program *program, ProgramParts *parts, int node)
+{
+	APPEND(program, parts->nodes, parts->count);
+	parts->nodes[parts->count - 1] = node;
+}
+
+/* Sorts the parts of a set's filter by how they are to be asked. */
+static void
+split_filter(Program *program, ProgramSet *set)
+{
+	const ProgramNode *filter = &program->nodes[set->filter];
+	bool		conjunction = filter->tag == AST_AND;
+
+	for (int i = 0; i < (conjunction ? filter->nargs : 1); i++)
+	{
+		int			number = conjunction ? filter->args[i] : set->filter;
+		const ProgramNode *part = &program->nodes[number];
+
+		add_part(program,
+				 part->tag == AST_SAME ? &set->same : part->outer ? &set->pairs : part->timed ? &set->moving : &set->plain,
+				 number);
+	}
 }
 
 /* kind[filter], without window */
@@ -272,6 +191,8 @@ compile_set(Compiler *compiler, AstEvents *events, const Scope *scope)
 	if (number < 0)
 	{
 		number = program->nsets;
+		if (set.filter >= 0)
+			split_filter(program, &set);
 		APPEND(program, program->sets, program->nsets);
 		program->sets[number] = set;
 		remember(program, key.data, number);
@@ -325,6 +246,28 @@ compile_sums(Program *program, int set, PropertyRef property)
 	return number;
 }
 
+/* What distinct, most, mode, min and max look at. */
+static int
+compile_column(Program *program, int set, PropertyRef property)
+{
+	char		key[96];
+	int			number;
+
+	if (program->sets[set].timed)
+		return -1;
+	snprintf(key, sizeof(key), "column:%d:%d:%d", set, (int) property.derived, property.column);
+	number = lookup(program, key);
+	if (number < 0)
+	{
+		number = program->ncolumns;
+		APPEND(program, program->columns, program->ncolumns);
+		program->columns[number].set = set;
+		program->columns[number].property = property;
+		remember(program, key, number);
+	}
+	return number;
+}
+
 static AstMoment *
 literal_moments(Program *program, int count, const Value *literals)
 {
@@ -337,6 +280,37 @@ literal_moments(Program *program, int count, const Value *literals)
 			moments[i].form = value_parse_iso(literals[i].u.text, (int) literals[i].length, &moments[i].value);
 	}
 	return moments;
+}
+
+/* An anniversary before a window stands for many moments: what is added to it is added to each. */
+static void
+compile_anniversary(Program *program, ProgramNode *node)
+{
+	int			inner = node->args[0];
+	int			nshifts = 0;
+
+	while (program->nodes[inner].tag == AST_ARITHMETIC &&
+		   program->nodes[program->nodes[inner].args[1]].tag == AST_INTERVAL)
+	{
+		nshifts++;
+		inner = program->nodes[inner].args[0];
+	}
+	if (program->nodes[inner].tag != AST_ANNIVERSARY)
+		return;
+
+	node->anniversary = inner;
+	node->nshifts = nshifts;
+	node->shifts = MemoryContextAlloc(program->context, sizeof(Interval) * Max(nshifts, 1));
+	inner = node->args[0];
+	for (int i = nshifts - 1; i >= 0; i--)
+	{
+		const ProgramNode *shift = &program->nodes[inner];
+
+		node->shifts[i] = program->nodes[shift->args[1]].span;
+		if (shift->op == '-')
+			node->shifts[i] = calendar_negated(&node->shifts[i]);
+		inner = shift->args[0];
+	}
 }
 
 static int
@@ -396,7 +370,9 @@ compile(Compiler *compiler, AstNode *ast, const Scope *scope)
 	node.nliterals = ast->nliterals;
 	node.literals = ast->literals;
 	node.moments = literal_moments(program, ast->nliterals, ast->literals);
-	node.events = node.window = node.sums = -1;
+	if (ast->tag == AST_IN_LIST || ast->tag == AST_CONTAINS)
+		node.index = literal_index(program, node.nliterals, node.literals, node.moments);
+	node.events = node.window = node.sums = node.column = node.anniversary = -1;
 	node.ast = ast;
 	if (ast->span != NULL)
 	{
@@ -442,6 +418,8 @@ compile(Compiler *compiler, AstNode *ast, const Scope *scope)
 				node.property = property_ref(program, program->sets[set].kind, ast->events->property);
 				if (ast->op == AGG_SUM || ast->op == AGG_AVG)
 					node.sums = compile_sums(program, set, node.property);
+				else if (ast->op != AGG_FIRST && ast->op != AGG_LAST)
+					node.column = compile_column(program, set, node.property);
 			}
 			break;
 		case AST_FOLLOWED:
@@ -453,6 +431,7 @@ compile(Compiler *compiler, AstNode *ast, const Scope *scope)
 		case AST_IN_WINDOW:
 			node.window = compile_window(program, ast->window);
 			node.timed = true;
+			compile_anniversary(program, &node);
 			break;
 		case AST_IN_SEGMENT:
 			number = compile_segment(compiler, ast, &node);
