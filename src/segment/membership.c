@@ -167,11 +167,11 @@ membership_writer_create(void)
 
 	writer->insert_plan =
 		prepare("INSERT INTO crm.membership (customer_id, segments) "
-				"SELECT u.c, ($4)[u.o + 1 : u.o + u.n] "
+				"SELECT u.c, ($4)[u.o OPERATOR(pg_catalog.+) 1 : u.o OPERATOR(pg_catalog.+) u.n] "
 				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (c, o, n)",
 				4, rows);
 	writer->update_plan =
-		prepare("UPDATE crm.membership AS m SET segments = ($4)[u.o + 1 : u.o + u.n] "
+		prepare("UPDATE crm.membership AS m SET segments = ($4)[u.o OPERATOR(pg_catalog.+) 1 : u.o OPERATOR(pg_catalog.+) u.n] "
 				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (c, o, n) "
 				"WHERE m.customer_id OPERATOR(pg_catalog.=) u.c",
 				4, rows);
@@ -179,7 +179,9 @@ membership_writer_create(void)
 		prepare("DELETE FROM crm.membership WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", 1, rows);
 	writer->log_plan =
 		prepare("INSERT INTO crm.membership_change (customer_id, at, reason, entered, exited) "
-				"SELECT u.c, u.at, u.reason, ($4)[u.o + 1 : u.o + u.n], ($4)[u.o + u.n + 1 : u.o + u.n + u.x] "
+				"SELECT u.c, u.at, u.reason, ($4)[u.o OPERATOR(pg_catalog.+) 1 : u.o OPERATOR(pg_catalog.+) u.n], "
+				"($4)[u.o OPERATOR(pg_catalog.+) u.n OPERATOR(pg_catalog.+) 1 : "
+				"u.o OPERATOR(pg_catalog.+) u.n OPERATOR(pg_catalog.+) u.x] "
 				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 				"pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS u (c, at, reason, o, n, x)",
 				7, log);

@@ -104,7 +104,8 @@ typedef struct TableReceiver
 
 /*
  * Ids of segments, ascending, as their differences of seven bits a byte: most are one byte, and a customer may be in
- * hundreds.
+ * hundreds. Whatever else somebody has written into the table past us (ids twice, out of order) is left out, so that the
+ * row is found to differ and is written anew.
  */
 static void
 pack_segments(StringInfo packed, const int32 *segments, int count)
@@ -115,8 +116,10 @@ pack_segments(StringInfo packed, const int32 *segments, int count)
 	enlargeStringInfo(packed, count * 5);
 	for (int i = 0; i < count; i++)
 	{
-		uint32		difference = (uint32) (segments[i] - before);
+		uint32		difference = (uint32) segments[i] - (uint32) before;
 
+		if (segments[i] <= before)
+			continue;
 		for (; difference >= 0x80; difference >>= 7)
 			packed->data[packed->len++] = (char) (difference | 0x80);
 		packed->data[packed->len++] = (char) difference;
@@ -175,7 +178,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		ArrayType  *array = DatumGetArrayTypeP(slot->tts_values[1]);
 
 		pack_segments(&receiver->packed, (const int32 *) ARR_DATA_PTR(array),
-					  ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
+					  array_contains_nulls(array) ? 0 : ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
 		row_store_append_blob(receiver->store, customer, receiver->kind,
 							  value_text(receiver->packed.data, receiver->packed.len));
 		if ((Pointer) array != DatumGetPointer(slot->tts_values[1]))

@@ -388,6 +388,17 @@ SELECT (SELECT count(*) FROM (SELECT user_id FROM visits WHERE user_id BETWEEN 1
 	AND b.at > a.at AND b.at <= a.at + interval '20 days' AND b.at <= '2026-01-26 00:00:00Z') AS s7;
 RESET maintenance_work_mem;
 
+-- Rows that somebody has spoilt past us are written anew
+CREATE TEMP TABLE before AS SELECT * FROM crm.membership;
+UPDATE crm.membership SET segments = array_fill(segments[1], ARRAY[100000]);
+SELECT count(*) > 0 AS spoilt FROM crm.membership WHERE cardinality(segments) = 100000;
+SELECT customers > 0 AS refreshed FROM crm.refresh_segments((SELECT max(evaluated_at) FROM crm.segment));
+SELECT count(*) FROM (TABLE before EXCEPT TABLE crm.membership) d;
+UPDATE crm.membership SET segments = ARRAY[segments[1], NULL, -5, 2000000000];
+SELECT customers > 0 AS refreshed FROM crm.refresh_segments((SELECT max(evaluated_at) FROM crm.segment));
+SELECT count(*) FROM (TABLE before EXCEPT TABLE crm.membership) d;
+DROP TABLE before;
+
 DROP SCHEMA segment_odd CASCADE;
 DROP EXTENSION crm_marketing CASCADE;
 CREATE EXTENSION crm_marketing;
