@@ -110,7 +110,7 @@ SELECT answer.open('format(''Клиент "%s", O''''Hara'', n)');
 SELECT answer.take('text', false);
 \o
 
-SELECT is(count(*), 14::bigint, 'the demo has its segments') FROM answer.size WHERE variant = 'integer';
+SELECT is(count(*), 15::bigint, 'the demo has its segments') FROM answer.size WHERE variant = 'integer';
 SELECT cmp_ok(min(size), '>', 0::bigint, 'each has somebody in it') FROM answer.size WHERE variant = 'integer';
 SELECT is(count(*), 12::bigint, 'and there are sizes of the past') FROM answer.past WHERE variant = 'integer';
 SELECT cmp_ok(count(*), '>', 1000::bigint, 'time alone moves people') FROM answer.change WHERE variant = 'integer' AND reason = 'time';
