@@ -21,15 +21,13 @@ for share in 10 3 1; do
 	n=$((orders / share))
 	make_shop "growth_$n" "$((customers / share))" "$n"
 	database=growth_$n
-	psql -X -q -d "$database" -c "
-		SELECT crm.define_event('o', 'SELECT user_id AS customer_id, placed_at AS at FROM public.orders')" >/dev/null
 	printf '%12s %10s' "$n" "$(timed "$database" "SET work_mem = '2GB'" \
 		"SELECT count(*), sum(n) FROM (SELECT user_id, count(*), sum(total), max(placed_at) FROM orders GROUP BY 1) AS s (u, n)")"
 	made=0
 	for segments in 1 10 100 1000; do
 		# all of different lengths, so that none is a copy of another; the store is made small by asking for much
 		psql -X -q -d "$database" -c "
-			SELECT crm.create_segment('s' || n, format('count(order in last %s hours) >= 2 and sum(order.amount in last %s hours) > 900',
+			SELECT crm.create_segment('s' || n, format('count(order in last %s hours) >= 2 and sum(order.amount in last %s hours) > 2500',
 													   17520 - n * 3, 17520 - n * 3)::crm.predicate)
 			  FROM generate_series($made + 1, $segments) AS n" >/dev/null
 		made=$segments
