@@ -4,7 +4,8 @@
 CREATE FUNCTION oracle.candidates(who int, tree jsonb, entry timestamptz, lo timestamptz, hi timestamptz)
 RETURNS timestamptz[] LANGUAGE plpgsql AS $$
 DECLARE
-	ivs interval[] := ARRAY(SELECT DISTINCT oracle.iv(x #>> '{}') FROM jsonb_path_query(tree, '$.**.iv') x);
+	-- by their text: 1 month and 30 days are equal as intervals, and are not the same
+	ivs interval[] := ARRAY(SELECT oracle.iv(t) FROM (SELECT DISTINCT x #>> '{}' FROM jsonb_path_query(tree, '$.**.iv') x) y (t));
 	units text[] := ARRAY(SELECT DISTINCT x #>> '{}' FROM jsonb_path_query(tree, '$.**.u') x);
 	names text[] := ARRAY(SELECT DISTINCT x #>> '{}' FROM jsonb_path_query(tree, '$.**.name') x);
 	most int := (SELECT coalesce(max((x #>> '{}')::int), 1) FROM jsonb_path_query(tree, '$.**.k') x);
