@@ -32,6 +32,7 @@ make_predicate(const AstNode *root, Node *escontext)
 		crm_ereturn(escontext, NULL,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("predicate is longer than %d bytes", PREDICATE_MAX_TEXT),
+					 errdetail("In its canonical form it has %d bytes.", out.len - (int) PREDICATE_HEADER),
 					 errhint("Keep long lists in a segment, and name it with \"in segment\".")));
 	result = (Predicate *) out.data;
 	SET_VARSIZE(result, out.len);
@@ -75,7 +76,7 @@ crm_predicate_in(PG_FUNCTION_ARGS)
 {
 	char	   *text = PG_GETARG_CSTRING(0);
 	size_t		length = strlen(text);
-	Predicate  *result = read_predicate(text, (int) Min(length, (size_t) PREDICATE_MAX_TEXT + 1),
+	Predicate  *result = read_predicate(text, (int) Min(length, (size_t) PG_INT32_MAX),
 										crm_escontext(fcinfo));
 
 	if (result == NULL)

@@ -281,8 +281,9 @@ lex_word(Lexer *lexer, int at)
 		end++;
 	if (end - at > PREDICATE_MAX_NAME)
 		LEX_ERROR(lexer, at, end - at,
-				  errcode(ERRCODE_NAME_TOO_LONG),
-				  errmsg("name is longer than %d bytes", PREDICATE_MAX_NAME));
+				  errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				  errmsg("name is longer than %d bytes", PREDICATE_MAX_NAME),
+				  errhint("No feed has such a name; text is written in single quotes."));
 
 	name = pnstrdup(text + at, end - at);
 	for (i = 0; i < end - at; i++)
@@ -353,7 +354,7 @@ lex_quoted_name(Lexer *lexer, int at)
 				  errhint("Text is written in single quotes: ''."));
 	if (size > PREDICATE_MAX_NAME)
 		LEX_ERROR(lexer, at, end - at,
-				  errcode(ERRCODE_NAME_TOO_LONG),
+				  errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				  errmsg("name is longer than %d bytes", PREDICATE_MAX_NAME),
 				  errhint("Double quotes are for names; text is written in single quotes."));
 	token = add_token(lexer, TOKEN_NAME, at, end - at);
@@ -411,7 +412,8 @@ lex_number(Lexer *lexer, int at)
 	if (end - at > MAX_DIGITS)
 		LEX_ERROR(lexer, at, end - at,
 				  errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				  errmsg("number has more than %d digits", MAX_DIGITS));
+				  errmsg("number has more than %d digits", MAX_DIGITS),
+				  errhint("Write it with fewer digits, or as a text in single quotes."));
 
 	/* as decimal_from_string() certainly takes it: digits on both sides of the point, if there is one */
 	digits = palloc(end - at + 2);
@@ -424,7 +426,8 @@ lex_number(Lexer *lexer, int at)
 	if (!decimal_from_string(digits, ndigits, &number))
 		LEX_ERROR(lexer, at, end - at,
 				  errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				  errmsg("number is out of range"));
+				  errmsg("number is out of range"),
+				  errhint("Write it with fewer digits, or as a text in single quotes."));
 	token = add_token(lexer, TOKEN_NUMBER, at, end - at);
 	token->value = value_number(decimal_strip(number));
 	return end;
@@ -457,8 +460,15 @@ lex_symbol(Lexer *lexer, int at)
 		case ',':
 		case '.':
 		case '+':
-		case '-':
 		case '*':
+			break;
+		case '-':
+			/* a comment of SQL would be read as arithmetic */
+			if (next == '-')
+			{
+				size = 2;
+				cure = "There are no comments in a predicate. A number below zero is subtracted with a blank: a - -1.";
+			}
 			break;
 		case '/':
 			if (next == '*')

@@ -182,9 +182,7 @@ guess_hint(const Parser *parser)
 			return psprintf("Conditions are joined with \"and\" or \"or\"; those of the event stand in brackets: "
 							"%s %s[%s ...].", last[-1].name, last->name, token->name);
 	}
-	if (token->type == TOKEN_NAME || token->type == TOKEN_STRING || token->type == TOKEN_NUMBER)
-		return "Conditions are joined with \"and\" or \"or\".";
-	return NULL;
+	return "Conditions are joined with \"and\" or \"or\".";
 }
 
 /* Reports that the token looked at does not fit. Without a hint one is guessed; an empty one is none. */
@@ -226,7 +224,7 @@ parse_name(Parser *parser, const char *expected)
 
 	if (token->type != TOKEN_NAME || predicate_word_is_reserved(token->keyword))
 	{
-		const char *hint = "";
+		const char *hint = "A name has letters, digits and underscores; with other characters it stands in double quotes.";
 
 		if (token->type == TOKEN_NAME)
 			hint = psprintf("\"%s\" is a reserved word; as a name it is written in double quotes.", token->name);
@@ -255,7 +253,7 @@ parse_literal(Parser *parser, Value *value)
 	}
 	else
 	{
-		const char *hint = "";
+		const char *hint = "It is written 'Moscow', 5, -1.5, true or false.";
 
 		if (token->type == TOKEN_NAME)
 			hint = strcmp(token->name, "null") == 0 ? "Write \"is known\" or \"is not known\"." :
@@ -414,6 +412,7 @@ predicate_parse(const char *text, int length, Node *escontext)
 		crm_ereturn(escontext, NULL,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("predicate is longer than %d bytes", PREDICATE_MAX_TEXT),
+					 errdetail("It has %d bytes.", length),
 					 errhint("Keep long lists in a segment, and name it with \"in segment\".")));
 	parser.text = text;
 	parser.length = length;
@@ -429,6 +428,7 @@ predicate_parse(const char *text, int length, Node *escontext)
 		crm_ereturn(escontext, NULL,
 					(errcode(ERRCODE_SYNTAX_ERROR),
 					 errmsg("predicate is empty"),
+					 predicate_errposition(text, length, length, 0),
 					 errhint("Write true for all customers.")));
 	root = parse_expression(&parser);
 	if (root == NULL)

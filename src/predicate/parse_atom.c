@@ -193,7 +193,8 @@ parse_aggregate(Parser *parser, const Token *token)
 	if (parse_at_symbol(parser, '*') || parse_at_word(parser, WORD_HAS) || parse_at_word(parser, WORD_NO))
 	{
 		parse_unexpected(parser, psprintf("the kind of an event in %s()", token->name),
-						 op == AGG_COUNT ? "Events are counted by kind: count(order)." : "");
+						 op == AGG_COUNT ? "Events are counted by kind: count(order)." :
+						 psprintf("Write the kind and a property: %s(order.amount).", token->name));
 		return NULL;
 	}
 	events = parse_kind(parser, psprintf("the kind of an event in %s()", token->name), false);
@@ -549,9 +550,8 @@ missing_hint(const Parser *parser, const Token *token)
 {
 	const Token *last = token > parser->tokens ? token - 1 : NULL;
 
-	if (token->type == TOKEN_END && last != NULL &&
-		(last->keyword == WORD_AND || last->keyword == WORD_OR || last->keyword == WORD_NOT))
-		return psprintf("There is nothing after \"%s\".", last->name);
+	if (token->type == TOKEN_END && last != NULL)
+		return psprintf("There is nothing after \"%.*s\".", last->length, parser->text + last->location);
 	if (token->symbol == ']' && last != NULL && last->symbol == '[')
 		return "Brackets hold a condition; without one they are left out.";
 	if (token->symbol == ')' && last != NULL && last->symbol == '(')
@@ -572,6 +572,13 @@ missing_hint(const Parser *parser, const Token *token)
 	{
 		case '[':
 			return "A filter follows the kind of an event: has order[amount > 100].";
+		case ']':
+		case ')':
+			return psprintf("A condition or a value is missing before \"%c\".", token->symbol);
+		case ',':
+			return "Commas stand in lists only: x in (1, 2).";
+		case '.':
+			return "A property follows the kind of an event within an aggregate: last(order.amount).";
 		case '*':
 			return "Events are counted by kind: count(order).";
 		case '=':

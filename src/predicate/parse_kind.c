@@ -375,7 +375,8 @@ require_number(Parser *parser, const AstNode *node)
 	if (node->tag == AST_LITERAL && node->literals[0].type != VALUE_NUMBER)
 		KIND_ERROR(parser, node, false,
 				   errmsg("arithmetic needs numbers"),
-				   parse_errhint(is_literal_text(node) ? "Numbers are written without quotes." : NULL));
+				   errhint("%s", is_literal_text(node) ? "Numbers are written without quotes." :
+						   "What is true or false is compared: x = true."));
 	return true;
 }
 

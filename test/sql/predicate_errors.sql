@@ -45,7 +45,7 @@ $function$;
 SELECT public.refuse('', '   ', 'a # 1', 'a ; b', 'a = 5 % 2', 'a == 1', 'a => 1', 'a =< 1', 'a = 1 && b = 2', 'a = 1 & b = 2',
 	'a = 1 || b = 2', '!a', 'a = `x`', 'has order{amount > 1}', 'a /* x */ = 1', 'a = $1', 'a = @b',
 	'a = ''x', 'a = ''x''''', '"a = 1', '"" = 1', 'a = 5abc', 'a = 1.5.5', 'a = 1..5', 'a = 1e5', 'a = 5days', 'x in last 30d',
-	'x in last 2h', 'a = 1_000', 'a = 0x1F', 'a = .', 'a.', 'a . 5', 'a = 1 .', '}', 'a | b', 'a = ?');
+	'x in last 2h', 'a = 1_000', 'a = 0x1F', 'a = .', 'a--5 = 1', 'count(a) >= 3 -- loyal', 'a = 1--', 'a.', 'a . 5', 'a = 1 .', '}', 'a | b', 'a = ?');
 
 -- What word processors make of quotes, dashes and blanks
 SELECT public.refuse('city = ‘Москва’', 'city = “Moscow”', 'city = «Москва»', 'count(order) – 1 > 2', 'count(order) ≥ 3', 'count(order) ≤ 3', 'a ≠ 1', 'a = 2 × b',
