@@ -175,6 +175,9 @@ BEGIN
 		   AND k.at < (part.month + interval '1 month') AT TIME ZONE 'UTC';
 		dropped := dropped + 1;
 	END LOOP;
+	IF dropped > 0 THEN
+		PERFORM crm.touch(NULL, s.kind) FROM crm.source AS s WHERE s.tracked;
+	END IF;
 	RETURN dropped;
 EXCEPTION WHEN lock_not_available THEN
 	RAISE EXCEPTION USING

@@ -15,7 +15,8 @@ CREATE TABLE crm.segment (
 	version			int NOT NULL DEFAULT 1,
 	created_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	changed_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	evaluated_at	timestamptz
+	evaluated_at	timestamptz,
+	stale			boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE crm.segment IS 'definitions of segments; crm.segments shows them for people';
 COMMENT ON COLUMN crm.segment.segment_id IS 'what stored predicates and memberships name it by, so that renaming is free';
@@ -27,6 +28,8 @@ COMMENT ON COLUMN crm.segment.created_at IS 'when it was made, by the clock';
 COMMENT ON COLUMN crm.segment.changed_at IS 'when it was made, redefined or renamed, by the clock';
 COMMENT ON COLUMN crm.segment.evaluated_at IS
 'the instant that its stored members are right for: of the last refresh or edit. NULL when there has been none yet';
+COMMENT ON COLUMN crm.segment.stale IS
+'it, or a segment that it names, was redefined since: the next refresh evaluates it for everybody, and crm.tick() makes one';
 
 CREATE TABLE crm.membership (
 	customer_id		bigint NOT NULL PRIMARY KEY,
@@ -515,11 +518,13 @@ BEGIN
 	PERFORM crm.lock_segments();
 	PERFORM crm.check_edit_instant(add_to_segment.at);
 	segment := crm.static_segment_id(add_to_segment.name, customers);
+	PERFORM crm.lock_slots();
 	entering := ARRAY(SELECT DISTINCT c FROM unnest(customers) AS c
 					   WHERE NOT EXISTS (SELECT FROM crm.membership AS m
 										  WHERE m.customer_id = c AND m.segments @> ARRAY[segment])
 					   ORDER BY c);
 	PERFORM crm.change_members(segment, entering, '{}', add_to_segment.at);
+	PERFORM crm.touch(entering) WHERE EXISTS (SELECT FROM crm.segment AS s WHERE segment = ANY (crm.segments_named(s.predicate)));
 	RETURN cardinality(entering);
 END
 $function$;
@@ -537,11 +542,13 @@ BEGIN
 	PERFORM crm.lock_segments();
 	PERFORM crm.check_edit_instant(remove_from_segment.at);
 	segment := crm.static_segment_id(remove_from_segment.name, customers);
+	PERFORM crm.lock_slots();
 	leaving := ARRAY(SELECT DISTINCT m.customer_id
 					   FROM unnest(customers) AS c
 					   JOIN crm.membership AS m ON m.customer_id = c AND m.segments @> ARRAY[segment]
 					  ORDER BY m.customer_id);
 	PERFORM crm.change_members(segment, '{}', leaving, remove_from_segment.at);
+	PERFORM crm.touch(leaving) WHERE EXISTS (SELECT FROM crm.segment AS s WHERE segment = ANY (crm.segments_named(s.predicate)));
 	RETURN cardinality(leaving);
 END
 $function$;
@@ -589,12 +596,34 @@ BEGIN
 	END IF;
 	difference := crm.segment_difference(segment.segment_id, resolved, alter_segment.at);
 
+	-- Ticks went on until now. Whom they have moved in the meantime, by the old definition, is looked at once more.
+	PERFORM crm.lock_slots();
+	SELECT coalesce(array_agg(c ORDER BY c), '{}') INTO difference.entering
+	  FROM unnest(difference.entering) AS c
+	 WHERE NOT EXISTS (SELECT FROM crm.membership AS m WHERE m.customer_id = c AND m.segments @> ARRAY[segment.segment_id]);
+	SELECT coalesce(array_agg(c ORDER BY c), '{}') INTO difference.leaving
+	  FROM unnest(difference.leaving) AS c
+	 WHERE EXISTS (SELECT FROM crm.membership AS m WHERE m.customer_id = c AND m.segments @> ARRAY[segment.segment_id]);
+
 	UPDATE crm.segment AS s
 	   SET predicate = resolved,
 		   version = s.version + (s.predicate::text <> resolved::text)::int,
 		   changed_at = now(),
-		   evaluated_at = alter_segment.at
+		   evaluated_at = alter_segment.at,
+		   stale = EXISTS (SELECT FROM crm.slot)
 	 WHERE s.segment_id = segment.segment_id;
+	-- Where segments are live, those that are built upon it follow by a refresh, and so do the deadlines
+	UPDATE crm.segment AS s
+	   SET stale = true
+	 WHERE s.segment_id <> segment.segment_id
+	   AND EXISTS (SELECT FROM crm.slot)
+	   AND s.segment_id IN (WITH RECURSIVE built(segment_id) AS (
+								SELECT segment.segment_id
+								UNION
+								SELECT u.segment_id
+								  FROM crm.segment AS u
+								  JOIN built AS b ON b.segment_id = ANY (crm.segments_named(u.predicate)))
+							SELECT b.segment_id FROM built AS b);
 	PERFORM crm.change_members(segment.segment_id, difference.entering, difference.leaving, alter_segment.at);
 	enter := cardinality(difference.entering);
 	leave := cardinality(difference.leaving);
@@ -653,6 +682,7 @@ BEGIN
 			DETAIL = format('It is named by %s.', users),
 			HINT = 'Drop those first, or give them another definition with crm.alter_segment().';
 	END IF;
+	PERFORM crm.lock_slots();
 	PERFORM crm.change_members(segment, '{}', ARRAY(SELECT m.customer_id FROM crm.membership AS m
 													 WHERE m.segments @> ARRAY[segment]
 													 ORDER BY m.customer_id), drop_segment.at);

@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "base/clock.h"
+#include "feed/capture.h"
 
 PG_MODULE_MAGIC;
 
@@ -21,6 +22,7 @@ void
 _PG_init(void)
 {
 	clock_define_gucs();
+	capture_define_gucs();
 
 	MarkGUCPrefixReserved("crm_marketing");
 }

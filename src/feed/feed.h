@@ -55,12 +55,19 @@ extern Feed *feed_find(List *feeds, const char *kind);	/* NULL when there is non
 /* The feed of an attribute of customers: the customers' own if that has it, else a slice's; NULL when none has. */
 extern const Feed *feed_of_attribute(const List *feeds, const char *name);
 
+/* Some customers, by id. */
+typedef struct FeedCustomers
+{
+	int			count;
+	const int64 *ids;
+} FeedCustomers;
+
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);
 
 /*
- * Reads a feed: the named columns (a name that the feed lacks gives unknown), of one customer (by index) or of all
- * (customer NULL), and of events at or after "since" only (DT_NOBEGIN for all). A row whose customer_id or at is NULL, or
+ * Reads a feed: the named columns (a name that the feed lacks gives unknown), of some customers (by index) or of all
+ * (customers NULL), and of events at or after "since" only (DT_NOBEGIN for all). A row whose customer_id or at is NULL, or
  * whose at is infinite, is passed over and counted. Errors of the shop's query come with the feed's name in their context.
  * The caller holds an active snapshot, which is the one that is read. A stale feed is an error (55000): it would give facts
  * of other tables than its text names. The values and the name of the kind are the reader's; *passed_over is set, not
@@ -68,7 +75,7 @@ typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Va
  * parallel plan runs: it must neither read nor write tables.
  */
 extern void feed_read(const Feed *feed, int ncolumns, const char *const *columns,
-					  const int64 *customer, TimestampTz since,
+					  const FeedCustomers *customers, TimestampTz since,
 					  FeedRow row, void *context, uint64 *passed_over);
 
 /* Raises an error if called by a function of a feed's query. For what changes feeds or memberships. */
@@ -85,5 +92,11 @@ extern uint64 feed_refresh_identities(void);
  * two rows for one customer. NULL when all agrees. Writes.
  */
 extern void feed_mark(const char *kind, const char *reason);
+
+/* Has a feed that can be read such a mark, that a refresh takes away? */
+extern bool feed_needs_refresh(void);
+
+/* Two rows for one customer: the mark that a refresh cannot take away. */
+#define FEED_DUPLICATES "customers have more than one row"
 
 #endif							/* CRM_FEED_H */

@@ -16,8 +16,10 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
+#include "feed/capture.h"
 #include "feed/feed_private.h"
 
 PG_FUNCTION_INFO_V1(crm_feed_define_customers);
@@ -276,6 +278,7 @@ crm_feed_drop_event(PG_FUNCTION_ARGS)
 							 quote_literal_cstr(kind))));
 		feed_execute("DELETE FROM crm.event WHERE kind = $1", 1, types, values, NULL);
 		feed_execute("DELETE FROM crm.event_key WHERE kind = $1", 1, types, values, NULL);
+		capture_all(kind);
 	}
 	else
 		feed_drop_view(kind);
@@ -392,4 +395,61 @@ crm_feed_rebuild(PG_FUNCTION_ARGS)
 	SPI_finish();
 	feed_end_impatience(&impatience);
 	PG_RETURN_INT32(count);
+}
+
+/*
+ * Feeds whose tables are others than their texts name, or whose views were dropped, are made again when their texts can be
+ * understood again. What cannot be mended stays as it is: crm.feeds says why.
+ */
+void
+feed_mend(void)
+{
+	List	   *feeds = feed_load();
+	List	   *sources = feed_sources();
+	ListCell   *cell;
+
+	foreach(cell, feeds)
+	{
+		const Feed *feed = lfirst(cell);
+		FeedSource *source = feed_source_find(sources, feed->kind);
+		MemoryContext context = CurrentMemoryContext;
+		ResourceOwner owner = CurrentResourceOwner;
+
+		if (!feed->stale || source == NULL || source->released || source->own || source->tracked)
+			continue;
+		/* should it become sound by itself, what was missed until then is not to be forgotten */
+		if (source->stale_reason == NULL)
+			feed_mark(feed->kind, "could not be read");
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			FeedImpatience impatience;
+
+			SPI_connect();
+			begin_change(&impatience);
+			rebuild(source, sources);
+			feed_end_impatience(&impatience);
+			SPI_finish();
+			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+		}
+		PG_CATCH();
+		{
+			ErrorData  *error;
+
+			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+				ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+				ReThrowError(error);
+			FreeErrorData(error);
+		}
+		PG_END_TRY();
+	}
 }

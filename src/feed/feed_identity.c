@@ -101,6 +101,64 @@ feed_make_identities(const Feed *feed)
 	return made;
 }
 
+/* Is there a customer in the feed who has this key? */
+static bool
+has_customer(const Feed *feed, FeedKey key, const char *value)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(value)};
+	FeedRights	rights;
+	int			code;
+
+	feed_enter(&rights, feed->owner, feed->search_path);
+	code = SPI_execute_with_args(key == FEED_KEY_UUID ?
+								 "SELECT FROM crm_feed.customer WHERE " FEED_CUSTOMER_KEY
+								 " OPERATOR(pg_catalog.=) $1::pg_catalog.uuid LIMIT 1" :
+								 "SELECT FROM crm_feed.customer WHERE " FEED_CUSTOMER_KEY
+								 " OPERATOR(pg_catalog.=) $1::pg_catalog.text LIMIT 1",
+								 1, types, values, NULL, true, 1);
+	if (code != SPI_OK_SELECT)
+		elog(ERROR, "could not look for a customer: %s", SPI_result_code_string(code));
+	feed_leave(&rights);
+	return SPI_processed > 0;
+}
+
+/* The id of the customer whom the shop knows by the key; given now if it is a customer who has none. */
+bool
+feed_identity_of(const char *key, int64 *id)
+{
+	static const char *const find =
+		"SELECT i.customer_id FROM crm.identity AS i WHERE i.namespace = 'shop' AND i.value = $1";
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(key)};
+	FeedRights	rights;
+	bool		found;
+	bool		isnull;
+
+	SPI_connect();
+	feed_enter_extension(&rights);
+	feed_execute(find, 1, types, values, NULL);
+	if (SPI_processed == 0)
+	{
+		const Feed *feed = feed_find((List *) feed_cached(), FEED_CUSTOMER);
+		const FeedSource *source = feed_source_find(feed_sources(), FEED_CUSTOMER);
+
+		if (feed != NULL && source != NULL && !feed->stale && has_customer(feed, feed_key_of(source->key_type), key))
+		{
+			feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
+						 "VALUES ('shop', $1, nextval('crm.customer_id_seq'::regclass)) "
+						 "ON CONFLICT (namespace, value) DO NOTHING", 1, types, values, NULL);
+			feed_execute(find, 1, types, values, NULL);
+		}
+	}
+	found = SPI_processed > 0;
+	if (found)
+		*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	feed_leave(&rights);
+	SPI_finish();
+	return found;
+}
+
 uint64
 feed_refresh_identities(void)
 {
@@ -139,6 +197,24 @@ feed_mark(const char *kind, const char *reason)
 				 2, types, values, reason != NULL ? NULL : " n");
 	feed_leave(&rights);
 	SPI_finish();
+}
+
+bool
+feed_needs_refresh(void)
+{
+	List	   *feeds = feed_load();
+	ListCell   *cell;
+
+	foreach(cell, feed_sources())
+	{
+		const FeedSource *source = lfirst(cell);
+		const Feed *feed = feed_find(feeds, source->kind);
+
+		if (source->stale_reason != NULL && !source->released && strcmp(source->stale_reason, FEED_DUPLICATES) != 0 &&
+			(feed == NULL || !feed->stale))
+			return true;
+	}
+	return false;
 }
 
 Datum

@@ -112,6 +112,7 @@ extern void feed_drop_view(const char *kind);
 
 /* feed_define.c */
 extern void feed_check_privilege(const char *kind, const char *definer);
+extern void feed_mend(void);	/* rebuilds stale feeds, as far as that can be done; as the extension, connected to SPI */
 
 /* feed_index.c: whether the view can be looked up by customer; if not, *why and *cure are sentences. */
 extern bool feed_is_indexed(const Feed *feed, const char **why, const char **cure);
@@ -119,10 +120,11 @@ extern void feed_recheck_indexes(void);
 
 /* feed_identity.c */
 extern uint64 feed_make_identities(const Feed *feed);
+extern bool feed_identity_of(const char *key, int64 *id);	/* false if no customer has the key */
 
 /* feed_track.c */
 extern void feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns,
-							  const int64 *customer, TimestampTz since,
+							  const FeedCustomers *customers, TimestampTz since,
 							  FeedRow row, void *context, uint64 *passed_over);
 
 /* All properties of all tracked events of a customer. */
@@ -130,6 +132,7 @@ typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, T
 extern void feed_read_customer_events(int64 customer, FeedTracked row, void *context);
 
 /* feed_read.c */
+extern Datum feed_customers_array(const FeedCustomers *customers);
 extern void feed_error_callback(void *kind);	/* whose error it is */
 extern bool feed_has_rows(const char *sql, int64 customer); /* run as the extension's owner */
 

@@ -115,6 +115,8 @@ notice_unindexed(FunctionCallInfo fcinfo, const Feed *feed)
 static void
 gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int64 customer)
 {
+	const FeedCustomers one = {1, &customer};
+
 	if (feed->stale)
 		feed_error_stale(feed);
 	if (!feed->indexed)
@@ -125,7 +127,7 @@ gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int
 	gathering->names = palloc(sizeof(char *) * (feed->ncolumns + 1));
 	for (int i = 0; i < feed->ncolumns; i++)
 		gathering->names[i] = feed->columns[i].name;
-	feed_read(feed, feed->ncolumns, gathering->names, &customer, DT_NOBEGIN, gather_row, gathering, NULL);
+	feed_read(feed, feed->ncolumns, gathering->names, &one, DT_NOBEGIN, gather_row, gathering, NULL);
 	if (gathering->rows > 1 && strcmp(feed->kind, FEED_CUSTOMER) == 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_CARDINALITY_VIOLATION),

@@ -6,7 +6,7 @@
  * parallel, and a row costs nothing but the conversion of its columns. What a conversion allocates (a wide numeric, a
  * detoasted text) lies in a context that is emptied after each row, which is free when nothing was allocated.
  *
- * A lookup of one customer is made over and over, so its plan is kept for the session. It is a generic plan, and the plan
+ * A lookup of customers is made over and over, so its plan is kept for the session. It is a generic plan, and the plan
  * cache sees to it that it is made again when a table, a view or the path changes.
  */
 #include "postgres.h"
@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "tcop/dest.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -244,6 +245,16 @@ run_kept_plan(KeptPlan *kept, const SPIExecuteOptions *options)
 	return code;
 }
 
+Datum
+feed_customers_array(const FeedCustomers *customers)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(customers->count, 1));
+
+	for (int i = 0; i < customers->count; i++)
+		ids[i] = Int64GetDatum(customers->ids[i]);
+	return PointerGetDatum(construct_array(ids, customers->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 static void
 add_parameter(ParamListInfo params, Oid type, Datum value)
 {
@@ -256,7 +267,7 @@ add_parameter(ParamListInfo params, Oid type, Datum value)
 }
 
 static void
-read_view(const Feed *feed, int ncolumns, const char *const *columns, const int64 *customer, TimestampTz since,
+read_view(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some, TimestampTz since,
 		  FeedRow row, void *context, uint64 *passed_over)
 {
 	bool		customers = feed->customers;
@@ -295,15 +306,20 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const int6
 	}
 	appendStringInfo(&sql, " FROM crm_feed.%s", quote_identifier(feed->kind));
 	params->numParams = 0;
-	if (customer != NULL)
+	if (some != NULL && some->count == 1)
 	{
-		add_parameter(params, INT8OID, Int64GetDatum(*customer));
+		add_parameter(params, INT8OID, Int64GetDatum(some->ids[0]));
 		appendStringInfo(&sql, " WHERE customer_id OPERATOR(pg_catalog.=) $%d", params->numParams);
+	}
+	else if (some != NULL)
+	{
+		add_parameter(params, INT8ARRAYOID, feed_customers_array(some));
+		appendStringInfo(&sql, " WHERE customer_id OPERATOR(pg_catalog.=) ANY ($%d)", params->numParams);
 	}
 	if (!customers && !TIMESTAMP_IS_NOBEGIN(since))
 	{
 		add_parameter(params, TIMESTAMPTZOID, TimestampTzGetDatum(since));
-		appendStringInfo(&sql, " %s at OPERATOR(pg_catalog.>=) $%d", customer != NULL ? "AND" : "WHERE",
+		appendStringInfo(&sql, " %s at OPERATOR(pg_catalog.>=) $%d", some != NULL ? "AND" : "WHERE",
 						 params->numParams);
 	}
 	for (int i = 0; i < params->numParams; i++)
@@ -315,7 +331,7 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const int6
 
 	SPI_connect();
 	feed_enter(&rights, feed->owner, feed->search_path);
-	if (customer != NULL)
+	if (some != NULL)
 		code = run_kept_plan(keep_plan(feed, sql.data, params->numParams, types), &options);
 	else
 		code = SPI_execute_extended(sql.data, &options);
@@ -330,7 +346,7 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const int6
 }
 
 void
-feed_read(const Feed *feed, int ncolumns, const char *const *columns, const int64 *customer, TimestampTz since,
+feed_read(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some, TimestampTz since,
 		  FeedRow row, void *context, uint64 *passed_over)
 {
 	ErrorContextCallback callback;
@@ -343,7 +359,7 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const int6
 	callback.arg = unconstify(char *, feed->kind);
 	error_context_stack = &callback;
 	if (feed->tracked)
-		feed_read_tracked(feed, ncolumns, columns, customer, since, row, context, passed_over);
+		feed_read_tracked(feed, ncolumns, columns, some, since, row, context, passed_over);
 	else
 	{
 		if (!feed_hold(feed))
@@ -351,7 +367,7 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const int6
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("feed \"%s\" has changed in the meantime", feed->kind),
 					 errhint("Try again.")));
-		read_view(feed, ncolumns, columns, customer, since, row, context, passed_over);
+		read_view(feed, ncolumns, columns, some, since, row, context, passed_over);
 	}
 	error_context_stack = callback.previous;
 }

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "feed/capture.h"
 #include "feed/feed_private.h"
 #include "profile/profile.h"
 
@@ -280,6 +281,7 @@ store(const TrackedEvent *event)
 		prepare_partition(year, month);
 		feed_execute("INSERT INTO crm.event (customer_id, kind, at, properties) VALUES ($1, $2, $3, $4)",
 					 4, types, values, NULL);
+		capture_customer(event->kind, event->customer);
 	}
 	feed_leave(&rights);
 	SPI_finish();

@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "tcop/dest.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -134,7 +135,7 @@ set_parameter(ParamListInfo params, int number, Oid type, Datum value)
 }
 
 void
-feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, const int64 *customer,
+feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some,
 				  TimestampTz since, FeedRow row, void *context, uint64 *passed_over)
 {
 	TrackedReceiver receiver;
@@ -152,10 +153,11 @@ feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, co
 
 	set_parameter(params, 0, TEXTOID, CStringGetTextDatum(feed->kind));
 	set_parameter(params, 1, TIMESTAMPTZOID, TimestampTzGetDatum(since));
-	set_parameter(params, 2, INT8OID, Int64GetDatum(customer != NULL ? *customer : 0));
+	set_parameter(params, 2, INT8ARRAYOID, some != NULL ? feed_customers_array(some) :
+				  PointerGetDatum(construct_empty_array(INT8OID)));
 	run(&receiver,
-		customer != NULL ?
-		"SELECT customer_id, kind, at, properties FROM crm.event WHERE customer_id = $3 AND kind = $1 AND at >= $2" :
+		some != NULL ?
+		"SELECT customer_id, kind, at, properties FROM crm.event WHERE customer_id = ANY ($3) AND kind = $1 AND at >= $2" :
 		"SELECT customer_id, kind, at, properties FROM crm.event WHERE kind = $1 AND at >= $2",
 		params);
 	if (passed_over != NULL)

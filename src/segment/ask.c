@@ -94,6 +94,7 @@ crm_segment_matching(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Matching	matching = {0};
+	PopulationRequest request = {0};
 	Population	population;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -101,8 +102,10 @@ crm_segment_matching(PG_FUNCTION_ARGS)
 	matching.at = PG_GETARG_TIMESTAMPTZ(1);
 	matching.room = 1024;
 	matching.customers = palloc(sizeof(int64) * matching.room);
-	population_scan(matching.question.evaluation, matching.question.program, matching.at, false, matching_slice, &matching,
-					&population);
+	request.evaluation = matching.question.evaluation;
+	request.program = matching.question.program;
+	request.from = matching.at;
+	population_scan(&request, matching_slice, &matching, &population);
 
 	qsort(matching.customers, matching.count, sizeof(int64), int64_compare);
 	for (int64 i = 0; i < matching.count; i++)
@@ -149,6 +152,7 @@ crm_segment_population_size(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Sizes		sizes = {0};
+	PopulationRequest request = {0};
 	Population	population;
 	Datum	   *elements;
 	bool	   *nulls;
@@ -171,7 +175,10 @@ crm_segment_population_size(PG_FUNCTION_ARGS)
 	}
 	if (sizes.count == 0)
 		return (Datum) 0;
-	population_scan(sizes.question.evaluation, sizes.question.program, first, false, sizes_slice, &sizes, &population);
+	request.evaluation = sizes.question.evaluation;
+	request.program = sizes.question.program;
+	request.from = first;
+	population_scan(&request, sizes_slice, &sizes, &population);
 
 	for (int i = 0; i < sizes.count; i++)
 	{

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "segment/membership.h"
+#include "segment/population.h"
 
 /* So many segments or changes, and the batch is written. */
 #define BATCH 100000
@@ -56,6 +57,13 @@ struct MembershipWriter
 	Rows		updates;
 	Vector		deletes;
 
+	Vector		due_customers;	/* deadlines, and those that are no more */
+	Vector		due_slots;
+	Vector		dues;
+	Vector		due_segments;
+	Vector		due_since;
+	Vector		undue;
+
 	int			nchanges;
 	int			changes_room;
 	bool		sorted;
@@ -66,6 +74,8 @@ struct MembershipWriter
 	SPIPlanPtr	update_plan;
 	SPIPlanPtr	delete_plan;
 	SPIPlanPtr	log_plan;
+	SPIPlanPtr	deadline_plan;
+	SPIPlanPtr	undue_plan;
 };
 
 static void
@@ -156,6 +166,7 @@ membership_writer_create(void)
 	Oid			rows[] = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID};
 	Oid			log[] = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID};
+	Oid			deadlines[] = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID};
 	MembershipWriter *writer = palloc0(sizeof(MembershipWriter));
 
 	writer->context = CurrentMemoryContext;
@@ -163,6 +174,12 @@ membership_writer_create(void)
 	rows_init(&writer->updates);
 	vector_init(&writer->deletes, INT8OID, sizeof(int64));
 	vector_init(&writer->customers, INT8OID, sizeof(int64));
+	vector_init(&writer->due_customers, INT8OID, sizeof(int64));
+	vector_init(&writer->due_slots, INT4OID, sizeof(int32));
+	vector_init(&writer->dues, TIMESTAMPTZOID, sizeof(TimestampTz));
+	vector_init(&writer->due_segments, INT4OID, sizeof(int32));
+	vector_init(&writer->due_since, TIMESTAMPTZOID, sizeof(TimestampTz));
+	vector_init(&writer->undue, INT8OID, sizeof(int64));
 	writer->sorted = true;
 
 	writer->insert_plan =
@@ -185,6 +202,16 @@ membership_writer_create(void)
 				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 				"pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS u (c, at, reason, o, n, x)",
 				7, log);
+	writer->deadline_plan =
+		prepare("INSERT INTO crm.deadline AS d (customer_id, slot, due, segment_id, evaluated_at) "
+				"SELECT u.c, u.s, u.due, u.g, u.e "
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+				"pg_catalog.unnest($4), pg_catalog.unnest($5)) AS u (c, s, due, g, e) "
+				"ON CONFLICT (customer_id) DO UPDATE SET due = excluded.due, segment_id = excluded.segment_id, "
+				"evaluated_at = excluded.evaluated_at",
+				5, deadlines);
+	writer->undue_plan =
+		prepare("DELETE FROM crm.deadline WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", 1, rows);
 	return writer;
 }
 
@@ -203,7 +230,31 @@ membership_put(MembershipWriter *writer, int64 customer, bool stored, const int3
 	else if (stored)
 		vector_int64(&writer->deletes, customer);
 
-	if (rows->segments.count >= BATCH || writer->deletes.count >= BATCH || writer->nchanges >= BATCH)
+	membership_flush_if_full(writer);
+}
+
+void
+membership_deadline(MembershipWriter *writer, int64 customer, bool stored, TimestampTz due, int32 segment,
+					TimestampTz evaluated_at)
+{
+	if (!TIMESTAMP_IS_NOEND(due))
+	{
+		vector_int64(&writer->due_customers, customer);
+		vector_int32(&writer->due_slots, population_slot(customer));
+		vector_int64(&writer->dues, due);
+		vector_int32(&writer->due_segments, segment);
+		vector_int64(&writer->due_since, evaluated_at);
+	}
+	else if (stored)
+		vector_int64(&writer->undue, customer);
+}
+
+void
+membership_flush_if_full(MembershipWriter *writer)
+{
+	if (writer->inserts.segments.count >= BATCH || writer->updates.segments.count >= BATCH ||
+		writer->deletes.count >= BATCH || writer->nchanges >= BATCH || writer->dues.count >= BATCH ||
+		writer->undue.count >= BATCH)
 		membership_flush(writer);
 }
 
@@ -355,6 +406,27 @@ membership_flush(MembershipWriter *writer)
 		values[0] = vector_datum(&writer->deletes);
 		run(writer->delete_plan, values, SPI_OK_DELETE);
 		writer->deletes.count = 0;
+	}
+	if (writer->dues.count > 0)
+	{
+		Datum		values[5];
+
+		values[0] = vector_datum(&writer->due_customers);
+		values[1] = vector_datum(&writer->due_slots);
+		values[2] = vector_datum(&writer->dues);
+		values[3] = vector_datum(&writer->due_segments);
+		values[4] = vector_datum(&writer->due_since);
+		run(writer->deadline_plan, values, SPI_OK_INSERT);
+		writer->due_customers.count = writer->due_slots.count = writer->dues.count = 0;
+		writer->due_segments.count = writer->due_since.count = 0;
+	}
+	if (writer->undue.count > 0)
+	{
+		Datum		values[1];
+
+		values[0] = vector_datum(&writer->undue);
+		run(writer->undue_plan, values, SPI_OK_DELETE);
+		writer->undue.count = 0;
 	}
 	flush_log(writer);
 }

@@ -36,6 +36,13 @@ extern void membership_put(MembershipWriter *writer, int64 customer, bool stored
 extern void membership_log(MembershipWriter *writer, int64 customer, int32 segment, bool entered, TimestampTz at,
 						   MembershipReason reason);
 
+/* When an answer of the customer's can change next with no new fact: due, DT_NOEND for never; of which segment. */
+extern void membership_deadline(MembershipWriter *writer, int64 customer, bool stored, TimestampTz due, int32 segment,
+								TimestampTz evaluated_at);
+
+/* Writes a batch when one has gathered, as membership_put does. */
+extern void membership_flush_if_full(MembershipWriter *writer);
+
 /* Writes what has gathered. */
 extern void membership_flush(MembershipWriter *writer);
 

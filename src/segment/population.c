@@ -19,6 +19,9 @@
 #include "feed/feed.h"
 #include "segment/population_rows.h"
 
+/* For the facts of a few customers, until they are spilled. */
+#define FEW_MEMORY ((Size) 8 * 1024 * 1024)
+
 /* Customers of a slice by their id: open addressing. */
 typedef struct SliceIndex
 {
@@ -76,8 +79,8 @@ take_row(void *context, int64 customer, TimestampTz at, const Value *values)
 }
 
 static void
-read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char *const *columns, TimestampTz since,
-		  Population *population)
+read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char *const *columns,
+		  const FeedCustomers *customers, TimestampTz since, Population *population)
 {
 	FeedReading reading = {0};
 	uint64		passed_over = 0;
@@ -87,13 +90,13 @@ read_feed(RowStore *store, const Feed *feed, int kind, int ncolumns, const char 
 	reading.nvalues = ncolumns;
 	reading.name = feed->kind;
 	reading.started = reading.told = GetCurrentTimestamp();
-	feed_read(feed, ncolumns, columns, NULL, since, take_row, &reading, &passed_over);
+	feed_read(feed, ncolumns, columns, customers, since, take_row, &reading, &passed_over);
 	population->passed_over += passed_over;
 	if (kind >= 0)
 		population->events += reading.rows;
 }
 
-/* Customers by crm.identity, and stored memberships: our own tables, read through a receiver as well. */
+/* Customers by crm.identity, stored memberships and deadlines: our own tables, read through a receiver as well. */
 typedef struct TableReceiver
 {
 	DestReceiver pub;
@@ -151,6 +154,16 @@ unpack_segments(Value packed, int *count)
 	return segments;
 }
 
+static Datum
+int8_array(const FeedCustomers *customers)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(customers->count, 1));
+
+	for (int i = 0; i < customers->count; i++)
+		ids[i] = Int64GetDatum(customers->ids[i]);
+	return PointerGetDatum(construct_array(ids, customers->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 static void
 receiver_nothing(DestReceiver *self)
 {
@@ -184,17 +197,28 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		if ((Pointer) array != DatumGetPointer(slot->tts_values[1]))
 			pfree(array);
 	}
+	else if (receiver->kind == ROW_DEADLINE)
+	{
+		Value		values[3] = {
+			value_timestamp(DatumGetTimestampTz(slot->tts_values[1])),
+			value_timestamp(DatumGetInt32(slot->tts_values[2])),
+			value_timestamp(DatumGetTimestampTz(slot->tts_values[3]))
+		};
+
+		row_store_append(receiver->store, customer, receiver->kind, 0, lengthof(values), values);
+	}
 	else
 		row_store_append(receiver->store, customer, receiver->kind, 0, 0, NULL);
 	return true;
 }
 
+/* Of all customers, or of some, as the statement's last condition. */
 static void
-read_table(RowStore *store, const char *sql, int kind)
+read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int kind)
 {
 	TableReceiver receiver = {0};
 	SPIExecuteOptions options = {0};
-	SPIPlanPtr	plan;
+	ParamListInfo params = makeParamList(1);
 	int			rc;
 
 	receiver.pub.receiveSlot = receive_row;
@@ -207,13 +231,19 @@ read_table(RowStore *store, const char *sql, int kind)
 	initStringInfo(&receiver.packed);
 	options.read_only = true;
 	options.dest = &receiver.pub;
+	params->params[0].ptype = INT8ARRAYOID;
+	params->params[0].isnull = customers == NULL;
+	params->params[0].pflags = PARAM_FLAG_CONST;
+	if (customers != NULL)
+	{
+		params->params[0].value = int8_array(customers);
+		sql = psprintf("%s WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", sql);
+	}
+	options.params = params;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	plan = SPI_prepare(sql, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	rc = SPI_execute_plan_extended(plan, &options);
+	rc = SPI_execute_extended(sql, &options);
 	/* what SPI answers depends on the receiver; only a failure is of interest */
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(rc));
@@ -392,6 +422,7 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 								 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	slice.facts = palloc_extended(sizeof(Facts) * (Size) rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	slice.present = palloc0(sizeof(bool) * rows);
+	slice.deadlines = palloc0(sizeof(StoredDeadline) * rows);
 	described = palloc0(sizeof(bool) * rows);
 	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
 	{
@@ -400,11 +431,23 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 		if (row->kind >= 0 || row->kind <= ROW_ATTRIBUTES)
 			continue;
 		c = slice_customer(&index, row->customer, &slice.count, true);
+		if (!slice.facts[c].has_customer)
+			slice.deadlines[c].due = DT_NOEND;
 		slice.facts[c].has_customer = true;
 		slice.facts[c].customer = row->customer;
 		if (row->kind == ROW_MEMBERSHIP)
 		{
 			slice.facts[c].segments = unpack_segments(row_blob(row), &slice.facts[c].nsegments);
+			continue;
+		}
+		if (row->kind == ROW_DEADLINE)
+		{
+			const Value *values = row_values(row, 3);
+
+			slice.deadlines[c].stored = true;
+			slice.deadlines[c].due = values[0].u.integer;
+			slice.deadlines[c].segment = (int32) values[1].u.integer;
+			slice.deadlines[c].evaluated_at = values[2].u.integer;
 			continue;
 		}
 		slice.present[c] = true;
@@ -506,10 +549,27 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 	sink(context, &slice);
 }
 
-void
-population_scan(Evaluation *evaluation, const Program *program, TimestampTz from, bool memberships,
-				PopulationSink sink, void *context, Population *population)
+int
+population_slot(int64 customer)
 {
+	return (int) (row_store_hash(customer) % POPULATION_SLOTS);
+}
+
+/* Facts of a few customers need neither much memory nor many streams. */
+static RowStore *
+make_store(const PopulationRequest *request)
+{
+	Size		memory = (Size) maintenance_work_mem * 1024;
+
+	return request->customers == NULL ? row_store_create(memory, ROW_STREAMS) :
+		row_store_create(Min(memory, FEW_MEMORY), 1);
+}
+
+void
+population_scan(const PopulationRequest *request, PopulationSink sink, void *context, Population *population)
+{
+	const Program *program = request->program;
+	const FeedCustomers *customers = request->customers;
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(outer, "population", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext slice = AllocSetContextCreate(outer, "slice of the population", ALLOCSET_DEFAULT_SIZES);
@@ -522,9 +582,9 @@ population_scan(Evaluation *evaluation, const Program *program, TimestampTz from
 	ListCell   *cell;
 
 	memset(population, 0, sizeof(*population));
-	evaluation_set_instant(evaluation, from, false, 0);
-	since = evaluation_lookback(evaluation);
-	store = row_store_create((Size) maintenance_work_mem * 1024);
+	evaluation_set_instant(request->evaluation, request->from, false, 0);
+	since = evaluation_lookback(request->evaluation);
+	store = make_store(request);
 
 	further = attribute_feeds(program, feeds);
 	foreach(cell, further)
@@ -532,29 +592,32 @@ population_scan(Evaluation *evaluation, const Program *program, TimestampTz from
 		const AttributeFeed *attributes = lfirst(cell);
 
 		read_feed(store, attributes->feed, ROW_ATTRIBUTES - foreach_current_index(cell), attributes->count,
-				  attributes->names, DT_NOBEGIN, population);
+				  attributes->names, customers, DT_NOBEGIN, population);
 	}
 	feed = feed_find(feeds, FEED_CUSTOMER);
 	if (feed != NULL)
-		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, DT_NOBEGIN,
+		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, customers, DT_NOBEGIN,
 				  population);
-	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", ROW_IDENTITY);
-	if (memberships || program->uses_segments)
-		read_table(store, "SELECT customer_id, segments FROM crm.membership", ROW_MEMBERSHIP);
+	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", customers, ROW_IDENTITY);
+	if (request->memberships || program->uses_segments)
+		read_table(store, "SELECT customer_id, segments FROM crm.membership", customers, ROW_MEMBERSHIP);
+	if (request->deadlines)
+		read_table(store, "SELECT customer_id, due, segment_id, evaluated_at FROM crm.deadline", customers, ROW_DEADLINE);
 	for (int k = 0; k < program->nkinds; k++)
 	{
 		feed = feed_find(feeds, program->kinds[k].name);
-		if (feed != NULL && !feed->customers)
-			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, since[k],
+		if (feed != NULL && !feed->customers && (request->kinds == NULL || request->kinds[k]) &&
+			(request->unreadable == NULL || !request->unreadable[k]))
+			read_feed(store, feed, k, program->kinds[k].nproperties, program->kinds[k].properties, customers, since[k],
 					  population);
 	}
 	population->spilled = row_store_finish(store);
 
-	for (int stream = 0; stream < ROW_STREAMS; stream++)
+	for (int stream = 0; stream < row_store_streams(store); stream++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(slice);
-		give_slice(program, further, store, stream, sink, context, population);
+		give_slice(program, further, store, row_store_stream_in_order(store, stream), sink, context, population);
 		MemoryContextSwitchTo(memory);
 		MemoryContextReset(slice);
 	}

@@ -11,14 +11,25 @@
 
 #include "postgres.h"
 
+#include "feed/feed.h"
 #include "predicate/eval.h"
+
+/* A row of crm.deadline. */
+typedef struct StoredDeadline
+{
+	bool		stored;
+	TimestampTz due;			/* the instant at which an answer can change with no new fact; DT_NOEND when not stored */
+	int32		segment;		/* whose answer */
+	TimestampTz evaluated_at;
+} StoredDeadline;
 
 /* Some of the customers, with all their facts. */
 typedef struct PopulationSlice
 {
 	int			count;
 	Facts	   *facts;			/* customer and segments are set; segments are those stored now, ascending */
-	bool	   *present;		/* a customer of the population; otherwise known only by stored memberships */
+	bool	   *present;		/* a customer of the population; otherwise known only by what is stored */
+	StoredDeadline *deadlines;	/* when these were asked for */
 } PopulationSlice;
 
 typedef void (*PopulationSink) (void *context, const PopulationSlice *slice);
@@ -33,12 +44,27 @@ typedef struct Population
 	uint64		spilled;		/* bytes in temporary files */
 } Population;
 
+/* What is to be read. */
+typedef struct PopulationRequest
+{
+	Evaluation *evaluation;
+	const Program *program;
+	TimestampTz from;			/* of each kind, only events are read that matter at this instant or later */
+	bool		memberships;	/* stored ones are wanted, although no node may ask for them */
+	bool		deadlines;		/* stored ones are wanted */
+	const FeedCustomers *customers; /* of these only, by index; NULL for all */
+	const bool *kinds;			/* the program's kinds whose events are wanted; NULL for all */
+	const bool *unreadable;		/* set for kinds whose feed is stale; they are left out. NULL: that is an error */
+} PopulationRequest;
+
 /*
- * Reads what the evaluation needs under the active snapshot, with the stored memberships if these are wanted (or some node
- * asks for them), and calls the sink for each slice. Of each kind, only events are read that matter at the instant "from" or
- * later. The sink runs as the caller and may write tables; memory of a slice is gone after the call.
+ * Reads what the evaluation needs under the active snapshot, and calls the sink for each slice: all customers of slot 0
+ * first, then those of slot 1 ... The sink runs as the caller and may write tables; memory of a slice is gone after the call.
  */
-extern void population_scan(Evaluation *evaluation, const Program *program, TimestampTz from, bool memberships,
-							PopulationSink sink, void *context, Population *population);
+extern void population_scan(const PopulationRequest *request, PopulationSink sink, void *context, Population *population);
+
+/* Customers fall into slots, so that several may write memberships side by side. */
+#define POPULATION_SLOTS 16
+extern int	population_slot(int64 customer);
 
 #endif							/* CRM_POPULATION_H */

@@ -54,6 +54,7 @@ struct RowStore
 {
 	MemoryContext context;
 	Size		budget;
+	int			nstreams;
 	Size		used;			/* slabs, and chunks of a size of their own */
 	Size		chunk_size;
 	Size		slab_size;
@@ -75,15 +76,16 @@ struct RowStore
 };
 
 RowStore *
-row_store_create(Size memory)
+row_store_create(Size memory, int nstreams)
 {
 	RowStore   *store = palloc0(sizeof(RowStore));
 
 	store->context = CurrentMemoryContext;
 	store->budget = memory;
+	store->nstreams = nstreams;
 	/* a chunk for each stream takes an eighth of the budget at the most */
 	store->chunk_size = MIN_CHUNK;
-	while (store->chunk_size < MAX_CHUNK && store->chunk_size * 2 * ROW_STREAMS <= memory / 8)
+	while (store->chunk_size < MAX_CHUNK && store->chunk_size * 2 * nstreams <= memory / 8)
 		store->chunk_size *= 2;
 	store->slab_size = Max(Min(memory / 16, MAX_SLAB), store->chunk_size);
 	store->mask = 1023;
@@ -184,7 +186,7 @@ write_out(RowStore *store, RowStream *stream)
 static void
 write_all_out(RowStore *store)
 {
-	for (int i = 0; i < ROW_STREAMS; i++)
+	for (int i = 0; i < store->nstreams; i++)
 		write_out(store, &store->streams[i]);
 }
 
@@ -363,7 +365,7 @@ point_following(char *from, Value *v)
 static inline RowStream *
 stream_of(RowStore *store, int64 customer)
 {
-	return &store->streams[row_store_hash(customer) % ROW_STREAMS];
+	return &store->streams[row_store_hash(customer) % (uint64) store->nstreams];
 }
 
 void
@@ -474,11 +476,11 @@ row_store_finish(RowStore *store)
 	uint64		spilled = 0;
 	bool		spilling = false;
 
-	for (int i = 0; i < ROW_STREAMS; i++)
+	for (int i = 0; i < store->nstreams; i++)
 		spilling |= store->streams[i].file != NULL;
 	if (spilling)
 		write_all_out(store);
-	for (int i = 0; i < ROW_STREAMS; i++)
+	for (int i = 0; i < store->nstreams; i++)
 	{
 		RowStream  *stream = &store->streams[i];
 
@@ -489,10 +491,16 @@ row_store_finish(RowStore *store)
 	return spilled;
 }
 
+int
+row_store_streams(const RowStore *store)
+{
+	return store->nstreams;
+}
+
 void
 row_store_destroy(RowStore *store)
 {
-	for (int i = 0; i < ROW_STREAMS; i++)
+	for (int i = 0; i < store->nstreams; i++)
 	{
 		if (store->streams[i].file != NULL)
 			BufFileClose(store->streams[i].file);

@@ -16,7 +16,8 @@
 #define ROW_CUSTOMER (-1)		/* a row of the customers' feed: attributes */
 #define ROW_IDENTITY (-2)		/* a customer of crm.identity: no values */
 #define ROW_MEMBERSHIP (-3)		/* what is stored: a blob */
-#define ROW_ATTRIBUTES (-4)		/* of the first feed of further attributes; -5 of the second ... */
+#define ROW_DEADLINE (-4)		/* what is stored: three values */
+#define ROW_ATTRIBUTES (-5)		/* of the first feed of further attributes; -6 of the second ... */
 
 /* A row, followed by its values, and these by the bytes of values that are kept in the row itself. */
 typedef struct Row
@@ -47,7 +48,8 @@ typedef struct RowReader
 	Size		position;
 } RowReader;
 
-extern RowStore *row_store_create(Size memory);
+/* nstreams: a power of two, ROW_STREAMS at the most; fewer of them for a few customers */
+extern RowStore *row_store_create(Size memory, int nstreams);
 extern void row_store_append(RowStore *store, int64 customer, int kind, TimestampTz at, int nvalues,
 							 const Value *values);
 extern void row_store_append_blob(RowStore *store, int64 customer, int kind, Value blob);
@@ -55,6 +57,18 @@ extern void row_store_append_blob(RowStore *store, int64 customer, int kind, Val
 /* No more rows: gives the bytes that were spilled. */
 extern uint64 row_store_finish(RowStore *store);
 extern void row_store_destroy(RowStore *store);
+
+extern int	row_store_streams(const RowStore *store);
+
+/* The streams in an order in which all customers of one slot (population_slot) come before those of the next. */
+static inline int
+row_store_stream_in_order(const RowStore *store, int number)
+{
+	int			nstreams = row_store_streams(store);
+
+	return nstreams < POPULATION_SLOTS ? number :
+		number % (nstreams / POPULATION_SLOTS) * POPULATION_SLOTS + number / (nstreams / POPULATION_SLOTS);
+}
 
 /* Reads a stream; may be done several times. The stream that was read before is forgotten. */
 extern void row_reader_init(RowReader *reader, RowStore *store, int stream);

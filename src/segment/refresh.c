@@ -2,11 +2,9 @@
  * refresh.c
  *		refresh_segments(): all segments of all customers in one pass over the feeds, then one difference.
  *
- * What is stored changes only where it differs. When the answer at the last evaluation, with today's facts, is the one that
- * was stored, the log gets the very instants at which the answer flipped since then: by a fact when an event of the customer
- * happened at that instant, else by time alone. Any other change is that of a fact that was not known before, and is logged
- * with the instant of this evaluation. When a segment is evaluated for the first time, its members enter by its creation, which
- * is an edit.
+ * The facts are read, and customers evaluated, under one snapshot and without keeping anybody from anything. What differs
+ * is gathered, and stored slot by slot under the slots' locks. A customer whom a tick has looked at in the meantime, with
+ * facts that are newer than ours, is left out, and given to the next tick: so nothing newer is overwritten.
  */
 #include "postgres.h"
 
@@ -18,136 +16,121 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "feed/capture.h"
 #include "feed/feed.h"
-#include "predicate/eval.h"
-#include "segment/membership.h"
-#include "segment/population.h"
-#include "segment/segment.h"
+#include "segment/refresh.h"
+
+PG_FUNCTION_INFO_V1(crm_segment_refresh);
+
+/* A slot that others have written to, once we have its lock. */
+typedef struct LockedSlot
+{
+	bool		locked;
+	Slot		now;
+	int			ntouched;
+	int64	   *touched;		/* customers, ascending */
+} LockedSlot;
 
 typedef struct Refresh
 {
-	SegmentCatalog *catalog;
-	int			ndynamic;
-	Segment   **dynamic;		/* by id, ascending */
-	Evaluation *evaluation;
-	int			nkinds;			/* of events, that the program names */
-	TimestampTz at;
-	int32	   *scratch;
+	Renewal		renewal;
+	Slot		slots[POPULATION_SLOTS];	/* under the snapshot of the facts */
+	LockedSlot	locked[POPULATION_SLOTS];
+	MemoryContext gathered;
+	List	   *found[POPULATION_SLOTS];	/* of Renewed, in the context above */
 	MembershipWriter *writer;
-	uint64		entered;
-	uint64		left;
+	uint64		changes;
 	TimestampTz told;
 	uint64		done;
 } Refresh;
 
-static void
-log_change(Refresh *refresh, int64 customer, int32 segment, bool entered, TimestampTz at, MembershipReason reason)
+static int
+int64_compare(const void *a, const void *b)
 {
-	membership_log(refresh->writer, customer, segment, entered, at, reason);
-	if (entered)
-		refresh->entered++;
-	else
-		refresh->left++;
+	int64		x = *(const int64 *) a,
+				y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
 }
 
-/* Did an event of the customer happen at this very instant? */
+/* Locks a slot, and looks at what has happened in it since our snapshot. */
+static LockedSlot *
+lock_slot(Refresh *refresh, int number)
+{
+	LockedSlot *slot = &refresh->locked[number];
+	Slot		now[POPULATION_SLOTS];
+	Oid			types[] = {INT4OID, INT8OID};
+	Datum		values[] = {Int32GetDatum(number), Int64GetDatum(refresh->slots[number].position)};
+	bool		isnull;
+
+	if (slot->locked)
+		return slot;
+	(void) slot_lock(number, true);
+	slot->locked = true;
+	if (!refresh->renewal.live)
+		return slot;
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) slot_load(now);
+	slot->now = now[number];
+	if (SPI_execute_with_args("SELECT DISTINCT customer_id FROM crm.pending "
+							  "WHERE slot OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.>) $2",
+							  2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.pending");
+	slot->touched = MemoryContextAllocHuge(TopTransactionContext, sizeof(int64) * Max(SPI_processed, 1));
+	slot->ntouched = (int) SPI_processed;
+	for (uint64 i = 0; i < SPI_processed; i++)
+		slot->touched[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	PopActiveSnapshot();
+	qsort(slot->touched, slot->ntouched, sizeof(int64), int64_compare);
+	return slot;
+}
+
+/* Has a tick been at the customer, with facts or at an instant that are newer than ours? */
 static bool
-happened_at(const Refresh *refresh, const Facts *facts, TimestampTz at)
+is_newer(const Refresh *refresh, int number, const LockedSlot *slot, const Renewed *renewed)
 {
-	for (int k = 0; k < refresh->nkinds; k++)
-	{
-		const KindFacts *kind = &facts->kinds[k];
-		int			low = 0,
-					high = kind->nevents;
+	TimestampTz watermark = slot->now.watermark;
 
-		while (low < high)
-		{
-			int			middle = low + (high - low) / 2;
-
-			if (kind->at[middle] < at)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		if (low < kind->nevents && kind->at[low] == at)
-			return true;
-	}
-	return false;
+	if (!refresh->renewal.live)
+		return false;
+	return bsearch(&renewed->customer, slot->touched, slot->ntouched, sizeof(int64), int64_compare) != NULL ||
+		renewed->after.due <= watermark ||
+		(watermark > refresh->slots[number].watermark && renewed->before.due <= watermark);
 }
 
-/*
- * A dynamic segment's answer for a customer has changed: finds out whether time alone did it, and when.
- */
+/* Stores what was gathered. */
 static void
-log_dynamic_change(Refresh *refresh, const Facts *facts, const Segment *segment, bool entered)
+store(Refresh *refresh)
 {
-	Evaluation *ev = refresh->evaluation;
-	TimestampTz at;
-	TimestampTz until;
-	bool		truth;
-	bool		was = !entered;
-
-	if (!segment->evaluated)
+	for (int number = 0; number < POPULATION_SLOTS; number++)
 	{
-		log_change(refresh, facts->customer, segment->id, entered, refresh->at, MEMBERSHIP_EDIT);
-		return;
-	}
-	at = segment->evaluated_at;
-	evaluation_set_instant(ev, at, false, 0);
-	if (at >= refresh->at || evaluation_truth(ev, segment->root, &until) != was)
-	{
-		log_change(refresh, facts->customer, segment->id, entered, refresh->at, MEMBERSHIP_FACT);
-		return;
-	}
-	while (until <= refresh->at)
-	{
-		at = until;
-		CHECK_FOR_INTERRUPTS();
-		evaluation_set_instant(ev, at, false, 0);
-		truth = evaluation_truth(ev, segment->root, &until);
-		if (truth != was)
-		{
-			log_change(refresh, facts->customer, segment->id, truth, at,
-					   happened_at(refresh, facts, at) ? MEMBERSHIP_FACT : MEMBERSHIP_TIME);
-			was = truth;
-		}
-	}
-}
+		ListCell   *cell;
 
-/* The difference between what is stored and what is so, in the log. */
-static void
-log_difference(Refresh *refresh, const Facts *facts, bool present, const int32 *now, int nnow)
-{
-	int			i = 0,
-				j = 0;
-
-	while (i < facts->nsegments || j < nnow)
-	{
-		bool		entered = i >= facts->nsegments || (j < nnow && now[j] < facts->segments[i]);
-		int			id = entered ? now[j] : facts->segments[i];
-		const Segment *segment;
-
-		if (i < facts->nsegments && j < nnow && now[j] == facts->segments[i])
-		{
-			i++;
-			j++;
+		if (refresh->found[number] == NIL)
 			continue;
+		foreach(cell, refresh->found[number])
+		{
+			const Renewed *renewed = lfirst(cell);
+
+			if (is_newer(refresh, number, lock_slot(refresh, number), renewed))
+				capture_customer(NULL, renewed->customer);
+			else
+				renewal_write(&refresh->renewal, refresh->writer, renewed);
+			if ((foreach_current_index(cell) & 0x3ff) == 0)
+				CHECK_FOR_INTERRUPTS();
 		}
-		segment = segment_by_id(refresh->catalog, id);
-		if (!present && segment != NULL)
-			log_change(refresh, facts->customer, id, false, refresh->at, MEMBERSHIP_GONE);
-		else if (segment != NULL)
-			log_dynamic_change(refresh, facts, segment, entered);
-		if (entered)
-			j++;
-		else
-			i++;
+		refresh->found[number] = NIL;
 	}
+	membership_flush(refresh->writer);
+	MemoryContextReset(refresh->gathered);
 }
 
 static void
@@ -161,75 +144,29 @@ tell_progress(Refresh *refresh, int customers)
 		refresh->told = now;
 		ereport(NOTICE,
 				(errmsg("evaluated " UINT64_FORMAT " customers, " UINT64_FORMAT " changes so far", refresh->done,
-						refresh->entered + refresh->left)));
+						refresh->changes)));
 	}
-}
-
-/* A customer stays in a static segment, but not in one that is no more. */
-static void
-keep_static(Refresh *refresh, int32 id, int *count)
-{
-	const Segment *stored = segment_by_id(refresh->catalog, id);
-
-	if (stored != NULL && stored->predicate == NULL)
-		refresh->scratch[(*count)++] = id;
 }
 
 static void
 refresh_slice(void *context, const PopulationSlice *slice)
 {
 	Refresh    *refresh = context;
-	Evaluation *ev = refresh->evaluation;
-	int		   *changed = palloc(sizeof(int) * Max(slice->count, 1));
-	int		   *nnow = palloc(sizeof(int) * Max(slice->count, 1));
-	int32	  **now = palloc(sizeof(int32 *) * Max(slice->count, 1));
-	int			nchanged = 0;
+	MemoryContext old = MemoryContextSwitchTo(refresh->gathered);
+	List	   *found = renewal_evaluate(&refresh->renewal, slice, NULL, NULL);
+	ListCell   *cell;
 
-	/* first all customers at the one instant, then what changed at others */
-	evaluation_set_instant(ev, refresh->at, false, 0);
-	for (int c = 0; c < slice->count; c++)
+	foreach(cell, found)
 	{
-		const Facts *facts = &slice->facts[c];
-		int			count = 0;
+		Renewed    *renewed = lfirst(cell);
+		int			number = population_slot(renewed->customer);
 
-		if ((c & 0xff) == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (slice->present[c])
-		{
-			int			s = 0;
-
-			evaluation_set_facts(ev, facts);
-			for (int d = 0; d < refresh->ndynamic; d++)
-			{
-				int32		id = refresh->dynamic[d]->id;
-
-				for (; s < facts->nsegments && facts->segments[s] < id; s++)
-					keep_static(refresh, facts->segments[s], &count);
-				if (s < facts->nsegments && facts->segments[s] == id)
-					s++;
-				if (evaluation_truth(ev, refresh->dynamic[d]->root, NULL))
-					refresh->scratch[count++] = id;
-			}
-			for (; s < facts->nsegments; s++)
-				keep_static(refresh, facts->segments[s], &count);
-		}
-		if (count == facts->nsegments && memcmp(refresh->scratch, facts->segments, sizeof(int32) * count) == 0)
-			continue;
-		nnow[nchanged] = count;
-		now[nchanged] = palloc(sizeof(int32) * Max(count, 1));
-		memcpy(now[nchanged], refresh->scratch, sizeof(int32) * count);
-		changed[nchanged++] = c;
+		refresh->found[number] = lappend(refresh->found[number], renewed);
+		refresh->changes += renewed->nchanges;
 	}
-
-	for (int i = 0; i < nchanged; i++)
-	{
-		const Facts *facts = &slice->facts[changed[i]];
-		CHECK_FOR_INTERRUPTS();
-		evaluation_set_facts(ev, facts);
-		log_difference(refresh, facts, slice->present[changed[i]], now[i], nnow[i]);
-		/* whoever had a row, be it an empty one, has facts->segments set */
-		membership_put(refresh->writer, facts->customer, facts->segments != NULL, now[i], nnow[i]);
-	}
+	MemoryContextSwitchTo(old);
+	if (MemoryContextMemAllocated(refresh->gathered, true) > (Size) maintenance_work_mem * 1024 / 4)
+		store(refresh);
 	tell_progress(refresh, slice->count);
 }
 
@@ -253,106 +190,204 @@ report(const Population *population)
 				 errhint("Define the customers' feed so that each customer has one row.")));
 }
 
-PG_FUNCTION_INFO_V1(crm_segment_refresh);
-Datum
-crm_segment_refresh(PG_FUNCTION_ARGS)
+/* The marks of stale feeds under the active snapshot: texts of kind and ctid. */
+static List *
+load_marks(MemoryContext context)
 {
-	Refresh		refresh = {0};
-	Program    *program;
-	Population	population;
-	TimestampTz from;
-	List	   *feeds;
-	ListCell   *cell;
-	TupleDesc	desc;
-	Datum		values[3];
-	bool		nulls[3] = {false};
-	Oid			crm;
-	Oid			types[] = {TIMESTAMPTZOID};
-	MemoryContext context = CurrentMemoryContext;
+	List	   *marks = NIL;
+	List	   *feeds = feed_load();
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the instant of a refresh must not be null")));
-	refresh.at = PG_GETARG_TIMESTAMPTZ(0);
-	if (TIMESTAMP_NOT_FINITE(refresh.at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the instant of a refresh must be finite")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	if (SPI_execute("SELECT kind, ctid::pg_catalog.text FROM crm.source WHERE stale_reason IS NOT NULL AND NOT released", true,
+					0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.source");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		const Feed *feed = feed_find(feeds, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+
+		for (int column = 1; (feed == NULL || !feed->stale) && column <= 2; column++)
+			marks = lappend(marks, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column));
+		MemoryContextSwitchTo(old);
+	}
+	return marks;
+}
+
+/* Takes them back, save those that were set anew while we read: of what they tell we may have seen nothing. */
+static void
+clear_marks(List *marks)
+{
+	for (int i = 0; i + 1 < list_length(marks); i += 2)
+	{
+		Oid			types[] = {TEXTOID, TEXTOID};
+		Datum		values[] = {CStringGetTextDatum(list_nth(marks, i)), CStringGetTextDatum(list_nth(marks, i + 1))};
+
+		if (SPI_execute_with_args("UPDATE crm.source SET stale_reason = NULL WHERE kind OPERATOR(pg_catalog.=) $1 "
+								  "AND ctid OPERATOR(pg_catalog.=) $2::pg_catalog.tid AND NOT released",
+								  2, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+			elog(ERROR, "could not update crm.source");
+	}
+}
+
+void
+refresh_check_isolation(const char *what)
+{
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("segments cannot be refreshed in a repeatable read or serializable transaction"),
+				 errmsg("segments cannot be %s in a repeatable read or serializable transaction", what),
 				 errhint("Use the isolation level READ COMMITTED.")));
+}
 
-	/*
-	 * One writer at a time; and what the one before stored is to be seen. An edit locks crm.segment first, then writes
-	 * memberships; so the locks are taken in this order here, else the two would wait for each other.
-	 */
-	crm = get_namespace_oid("crm", false);
+bool
+refresh_readable(const SegmentProgram *segments, bool **unreadable, bool **left_alone)
+{
+	const Program *program = segments->program;
+	List	   *feeds = (List *) feed_load();
+	const Feed *customers = feed_find(feeds, FEED_CUSTOMER);
+
+	*unreadable = palloc0(sizeof(bool) * Max(program->nkinds, 1));
+	*left_alone = palloc0(sizeof(bool) * Max(segments->ndynamic, 1));
+	for (int k = 0; k < program->nkinds; k++)
+	{
+		const Feed *feed = feed_find(feeds, program->kinds[k].name);
+
+		(*unreadable)[k] = feed != NULL && feed->stale;
+		for (int d = 0; d < segments->ndynamic; d++)
+			(*left_alone)[d] |= (*unreadable)[k] && segments->names[d][k];
+	}
+	return customers == NULL || !customers->stale;
+}
+
+/* The segments that were not left alone are of this instant now. */
+static void
+store_instant(const Refresh *refresh)
+{
+	const SegmentProgram *segments = refresh->renewal.segments;
+	Datum	   *ids = palloc(sizeof(Datum) * Max(segments->ndynamic, 1));
+	int			count = 0;
+	Oid			types[] = {TIMESTAMPTZOID, INT4ARRAYOID};
+	Datum		values[2];
+
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		if (refresh->renewal.left_alone == NULL || !refresh->renewal.left_alone[d])
+			ids[count++] = Int32GetDatum(segments->dynamic[d]->id);
+	}
+	values[0] = TimestampTzGetDatum(refresh->renewal.at);
+	values[1] = PointerGetDatum(construct_array(ids, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	if (SPI_execute_with_args("UPDATE crm.segment SET evaluated_at = $1, stale = false "
+							  "WHERE segment_id OPERATOR(pg_catalog.=) ANY ($2)", 2, types, values,
+							  NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not store the instant of a refresh");
+	CacheInvalidateRelcacheByRelid(get_relname_relid("segment", get_namespace_oid("crm", false)));
+}
+
+void
+refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
+{
+	Refresh    *refresh = palloc0(sizeof(Refresh));
+	PopulationRequest request = {0};
+	SegmentProgram *segments;
+	MemoryContext context = CurrentMemoryContext;
+	bool	   *unreadable = NULL;
+	bool	   *left_alone = NULL;
+	List	   *marks;
+	Oid			crm = get_namespace_oid("crm", false);
+
+	refresh_check_isolation("refreshed");
+
+	/* Edits wait for us, and we for them; so the definitions stay as they are. A tick does neither. */
 	LockRelationOid(get_relname_relid("segment", crm), RowExclusiveLock);
-	LockRelationOid(get_relname_relid("membership", crm), ShareRowExclusiveLock);
+	(void) slot_lock_refresh(true);
 	feed_refresh_identities();
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	refresh.catalog = segment_catalog_load();
-	refresh.dynamic = palloc(sizeof(Segment *) * Max(refresh.catalog->count, 1));
-	refresh.scratch = palloc(sizeof(int32) * (refresh.catalog->count + 1));
-	program = program_create(CurrentMemoryContext);
-	from = refresh.at;
-	for (int i = 0; i < refresh.catalog->count; i++)
+	segments = segment_program_load();
+	if (mend)
+		(void) refresh_readable(segments, &unreadable, &left_alone);
+	request.from = at;
+	for (int d = 0; d < segments->ndynamic; d++)
 	{
-		Segment    *segment = &refresh.catalog->segments[i];
-		Value		self = value_number(decimal_from_int64(segment->id));
-		int			id;
+		const Segment *segment = segments->dynamic[d];
 
-		if (segment->predicate == NULL)
-			continue;
-		if (segment->evaluated && segment->evaluated_at > refresh.at)
+		if (segment->evaluated && segment->evaluated_at > at)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("segment \"%s\" was refreshed at a later instant already", segment->name),
 					 errdetail("It stands at %s.", timestamptz_to_str(segment->evaluated_at)),
 					 errhint("crm.matching() and crm.segment_size() tell what was at an earlier instant.")));
 		/* what has changed since then is asked of every instant between */
-		if (segment->evaluated && segment->evaluated_at < from)
-			from = segment->evaluated_at;
-		segment->root = program_add(program, segment_resolver(&self, &id, refresh.catalog), segment_resolver,
-									refresh.catalog);
-		refresh.dynamic[refresh.ndynamic++] = segment;
+		if (segment->evaluated && segment->evaluated_at < request.from)
+			request.from = segment->evaluated_at;
 	}
-	refresh.evaluation = evaluation_create(program, calendar_zone(clock_timezone()));
-	refresh.nkinds = program->nkinds;
-	refresh.told = GetCurrentTimestamp();
-	refresh.writer = membership_writer_create();
-	feeds = feed_load();
-	population_scan(refresh.evaluation, program, from, true, refresh_slice, &refresh, &population);
-	membership_flush(refresh.writer);
+	marks = load_marks(context);
+	refresh->renewal.segments = segments;
+	refresh->renewal.evaluation = evaluation_create(segments->program, calendar_zone(clock_timezone()));
+	refresh->renewal.at = at;
+	refresh->renewal.from = request.from;
+	refresh->renewal.live = slot_load(refresh->slots);
+	refresh->renewal.slots = refresh->slots;
+	refresh->renewal.left_alone = left_alone;
+	refresh->gathered = AllocSetContextCreate(CurrentMemoryContext, "what a refresh has found", ALLOCSET_DEFAULT_SIZES);
+	refresh->told = GetCurrentTimestamp();
+	refresh->writer = membership_writer_create();
+
+	request.evaluation = refresh->renewal.evaluation;
+	request.program = segments->program;
+	request.memberships = true;
+	request.deadlines = refresh->renewal.live;
+	request.unreadable = unreadable;
+	population_scan(&request, refresh_slice, refresh, &result->population);
+	store(refresh);
+	for (int number = 0; refresh->renewal.live && number < POPULATION_SLOTS; number++)
+	{
+		Slot		slot = lock_slot(refresh, number)->now;
+
+		if (slot.watermark < at)
+		{
+			slot.watermark = at;
+			slot_store(number, &slot);
+		}
+	}
 	PopActiveSnapshot();
 
-	values[0] = TimestampTzGetDatum(refresh.at);
-	if (SPI_execute_with_args("UPDATE crm.segment SET evaluated_at = $1 WHERE predicate IS NOT NULL", 1, types, values,
-							  NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not store the instant of a refresh");
-	foreach(cell, feeds)
-	{
-		const Feed *feed = lfirst(cell);
-
-		/* what is stored agrees with all feeds again, as far as they are sound */
-		feed_mark(feed->kind, population.duplicates > 0 && strcmp(feed->kind, FEED_CUSTOMER) == 0 ?
-				  "customers have more than one row" : NULL);
-	}
+	store_instant(refresh);
+	clear_marks(marks);
+	if (result->population.duplicates > 0)
+		feed_mark(FEED_CUSTOMER, FEED_DUPLICATES);
 	SPI_finish();
-	report(&population);
-
+	report(&result->population);
+	result->entered = refresh->renewal.entered;
+	result->left = refresh->renewal.left;
 	MemoryContextSwitchTo(context);
-	values[0] = Int64GetDatum((int64) population.customers);
-	values[1] = Int64GetDatum((int64) refresh.entered);
-	values[2] = Int64GetDatum((int64) refresh.left);
+}
+
+Datum
+crm_segment_refresh(PG_FUNCTION_ARGS)
+{
+	RefreshResult result = {0};
+	TimestampTz at;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the instant of a refresh must not be null")));
+	at = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the instant of a refresh must be finite")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	refresh_segments(at, false, &result);
+	values[0] = Int64GetDatum((int64) result.population.customers);
+	values[1] = Int64GetDatum((int64) result.entered);
+	values[2] = Int64GetDatum((int64) result.left);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -25,7 +25,7 @@ segment_catalog_load(void)
 	catalog->context = context;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute("SELECT segment_id, name, predicate, evaluated_at FROM crm.segment ORDER BY segment_id",
+	if (SPI_execute("SELECT segment_id, name, predicate, evaluated_at, stale FROM crm.segment ORDER BY segment_id",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.segment");
 	table = SPI_tuptable;
@@ -45,6 +45,7 @@ segment_catalog_load(void)
 		segment->evaluated = !isnull;
 		if (!isnull)
 			segment->evaluated_at = DatumGetTimestampTz(datum);
+		segment->stale = DatumGetBool(SPI_getbinval(tuple, table->tupdesc, 5, &isnull));
 		old = MemoryContextSwitchTo(context);
 		segment->name = TextDatumGetCString(SPI_getbinval(tuple, table->tupdesc, 2, &isnull));
 		datum = SPI_getbinval(tuple, table->tupdesc, 3, &isnull);

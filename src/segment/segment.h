@@ -17,6 +17,7 @@ typedef struct Segment
 	AstNode    *tree;			/* parsed when first asked for */
 	bool		evaluated;
 	TimestampTz evaluated_at;
+	bool		stale;			/* edited since: what is stored, or its deadlines, are of another definition */
 	int			root;			/* for the user of the catalog: its node in a program */
 } Segment;
 

@@ -45,6 +45,18 @@ CREATE TEMP VIEW member_type AS
 
 -- What need not come back from a dump: positions in a log, leases, and what is computed anew
 CREATE TEMP TABLE not_dumped (name text PRIMARY KEY, why text NOT NULL);
+INSERT INTO not_dumped VALUES
+	('crm.change_cursor', 'a position means something in one cluster only'),
+	('crm.change_log_0', 'as the positions in it'),
+	('crm.change_log_1', 'as the positions in it'),
+	('crm.change_log_2', 'as the positions in it'),
+	('crm.change_log_current', 'has its one row from the script'),
+	('crm.slot', 'a position'),
+	('crm.pending', 'follows from the log'),
+	('crm.pending_seq', 'the order of crm.pending'),
+	('crm.deadline', 'follows from facts: the first refresh of a tick computes it'),
+	('crm.tick_error', 'errors of this server'),
+	('crm.tick_error_id_seq', 'their ids');
 
 -- Functions that may be PARALLEL UNSAFE: they write, or they are triggers
 CREATE TEMP VIEW may_be_unsafe AS

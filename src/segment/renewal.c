@@ -1,0 +1,335 @@
+/*
+ * renewal.c
+ *		Evaluating customers, and finding out how what is stored of them differs.
+ *
+ * When the answer at the last evaluation, with today's facts, is the one that was stored, the log gets the very instants at
+ * which the answer flipped since then: by a fact when an event of the customer happened at that instant, else by time
+ * alone. Any other change is that of a fact that was not known before, and is logged with the instant of this evaluation.
+ * When a segment is evaluated for the first time, its members enter by its creation, which is an edit.
+ *
+ * The last evaluation may be any instant at which what is stored was right: the customer's own, which his deadline tells;
+ * else the one that his slot has come to; else that of the segment's last refresh.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "segment/renewal.h"
+
+static void
+mark_kinds(const Program *program, int number, bool *kinds)
+{
+	const ProgramNode *node = &program->nodes[number];
+
+	check_stack_depth();
+	if (node->tag == AST_HAS || node->tag == AST_AGGREGATE || node->tag == AST_MOMENT_OF || node->tag == AST_FOLLOWED)
+	{
+		int			set = node->tag == AST_FOLLOWED ? node->events : program->events[node->events].set;
+
+		kinds[program->sets[set].kind] = true;
+		if (program->sets[set].filter >= 0)
+			mark_kinds(program, program->sets[set].filter, kinds);
+	}
+	for (int i = 0; i < node->nargs; i++)
+		mark_kinds(program, node->args[i], kinds);
+	if (node->anniversary >= 0 && node->tag == AST_IN_WINDOW)
+		mark_kinds(program, node->anniversary, kinds);
+}
+
+SegmentProgram *
+segment_program_load(void)
+{
+	SegmentProgram *result = palloc0(sizeof(SegmentProgram));
+	SegmentCatalog *catalog = segment_catalog_load();
+
+	result->catalog = catalog;
+	result->dynamic = palloc(sizeof(Segment *) * Max(catalog->count, 1));
+	result->program = program_create(CurrentMemoryContext);
+	for (int i = 0; i < catalog->count; i++)
+	{
+		Segment    *segment = &catalog->segments[i];
+		Value		self = value_number(decimal_from_int64(segment->id));
+		int			id;
+
+		if (segment->predicate == NULL)
+			continue;
+		segment->root = program_add(result->program, segment_resolver(&self, &id, catalog), segment_resolver, catalog);
+		result->dynamic[result->ndynamic++] = segment;
+	}
+	result->names = palloc(sizeof(bool *) * Max(result->ndynamic, 1));
+	for (int d = 0; d < result->ndynamic; d++)
+	{
+		result->names[d] = palloc0(sizeof(bool) * Max(result->program->nkinds, 1));
+		mark_kinds(result->program, result->dynamic[d]->root, result->names[d]);
+	}
+	return result;
+}
+
+static void
+log_change(Renewed *renewed, int32 segment, bool entered, TimestampTz at, MembershipReason reason)
+{
+	RenewedChange *change;
+
+	renewed->changes = renewed->changes == NULL ? palloc(sizeof(RenewedChange) * 4) :
+		renewed->nchanges >= 4 && (renewed->nchanges & (renewed->nchanges - 1)) == 0 ?
+		repalloc(renewed->changes, sizeof(RenewedChange) * (Size) renewed->nchanges * 2) : renewed->changes;
+	change = &renewed->changes[renewed->nchanges++];
+	change->segment = segment;
+	change->entered = entered;
+	change->at = at;
+	change->reason = reason;
+}
+
+/* Did an event of the customer happen at this very instant? */
+static bool
+happened_at(const Renewal *renewal, const Facts *facts, TimestampTz at)
+{
+	for (int k = 0; k < renewal->segments->program->nkinds; k++)
+	{
+		const KindFacts *kind = &facts->kinds[k];
+		int			low = 0,
+					high = kind->nevents;
+
+		while (low < high)
+		{
+			int			middle = low + (high - low) / 2;
+
+			if (kind->at[middle] < at)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low < kind->nevents && kind->at[low] == at)
+			return true;
+	}
+	return false;
+}
+
+/* An instant at which what is stored of a customer for a segment was right. */
+static TimestampTz
+right_at(const Renewal *renewal, const Renewed *renewed, const Segment *segment)
+{
+	TimestampTz at = Max(segment->evaluated_at, renewal->from);
+
+	if (!renewal->live || segment->stale)
+		return at;
+	return Max(at, renewed->before.stored ? renewed->before.evaluated_at :
+			   renewal->slots[population_slot(renewed->customer)].watermark);
+}
+
+/* A dynamic segment's answer for a customer has changed: finds out whether time alone did it, and when. */
+static void
+log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const Segment *segment, bool entered)
+{
+	Evaluation *ev = renewal->evaluation;
+	TimestampTz at;
+	TimestampTz until;
+	bool		truth;
+	bool		was = !entered;
+
+	if (!segment->evaluated)
+	{
+		log_change(renewed, segment->id, entered, renewal->at, MEMBERSHIP_EDIT);
+		return;
+	}
+	at = right_at(renewal, renewed, segment);
+	evaluation_set_instant(ev, at, false, 0);
+	if (at >= renewal->at || evaluation_truth(ev, segment->root, &until) != was)
+	{
+		log_change(renewed, segment->id, entered, renewal->at, MEMBERSHIP_FACT);
+		return;
+	}
+	while (until <= renewal->at)
+	{
+		at = until;
+		CHECK_FOR_INTERRUPTS();
+		evaluation_set_instant(ev, at, false, 0);
+		truth = evaluation_truth(ev, segment->root, &until);
+		if (truth != was)
+		{
+			log_change(renewed, segment->id, truth, at,
+					   happened_at(renewal, facts, at) ? MEMBERSHIP_FACT : MEMBERSHIP_TIME);
+			was = truth;
+		}
+	}
+}
+
+/* The difference between what is stored and what is so, in the log. */
+static void
+log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
+{
+	const int32 *now = renewed->segments;
+	int			nnow = renewed->nsegments;
+	int			i = 0,
+				j = 0;
+
+	while (i < facts->nsegments || j < nnow)
+	{
+		bool		entered = i >= facts->nsegments || (j < nnow && now[j] < facts->segments[i]);
+		int			id = entered ? now[j] : facts->segments[i];
+		const Segment *segment;
+
+		if (i < facts->nsegments && j < nnow && now[j] == facts->segments[i])
+		{
+			i++;
+			j++;
+			continue;
+		}
+		segment = segment_by_id(renewal->segments->catalog, id);
+		if (!renewed->present && segment != NULL)
+			log_change(renewed, id, false, renewal->at, MEMBERSHIP_GONE);
+		else if (segment != NULL)
+			log_dynamic_change(renewal, renewed, facts, segment, entered);
+		if (entered)
+			j++;
+		else
+			i++;
+	}
+}
+
+/* A customer stays in a static segment, but not in one that is no more. */
+static inline bool
+is_static(const Renewal *renewal, int32 id)
+{
+	const Segment *stored = segment_by_id(renewal->segments->catalog, id);
+
+	return stored != NULL && stored->predicate == NULL;
+}
+
+/* Evaluates one customer's segments at the instant that is set; into now, and the deadline. */
+static int
+evaluate(Renewal *renewal, const Facts *facts, const bool *wanted, int32 *now, StoredDeadline *deadline)
+{
+	Evaluation *ev = renewal->evaluation;
+	const SegmentProgram *segments = renewal->segments;
+	int			count = 0;
+	int			s = 0;
+
+	evaluation_set_facts(ev, facts);
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		int32		id = segments->dynamic[d]->id;
+		bool		was = false;
+		TimestampTz until;
+
+		for (; s < facts->nsegments && facts->segments[s] < id; s++)
+		{
+			if (is_static(renewal, facts->segments[s]))
+				now[count++] = facts->segments[s];
+		}
+		if (s < facts->nsegments && facts->segments[s] == id)
+		{
+			was = true;
+			s++;
+		}
+		if ((wanted != NULL && !wanted[d]) || (renewal->left_alone != NULL && renewal->left_alone[d]))
+		{
+			if (was)
+				now[count++] = id;
+			continue;
+		}
+		if (evaluation_truth(ev, segments->dynamic[d]->root, renewal->live ? &until : NULL))
+			now[count++] = id;
+		if (renewal->live && until < deadline->due)
+		{
+			deadline->due = until;
+			deadline->segment = id;
+		}
+	}
+	for (; s < facts->nsegments; s++)
+	{
+		if (is_static(renewal, facts->segments[s]))
+			now[count++] = facts->segments[s];
+	}
+	return count;
+}
+
+List *
+renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted wanted_by, void *context)
+{
+	List	   *result = NIL;
+	List	   *places = NIL;
+	int32	   *now = palloc(sizeof(int32) * (renewal->segments->catalog->count + 1));
+	ListCell   *cell;
+	ListCell   *place;
+
+	/* first all customers at the one instant, then what changed at others */
+	evaluation_set_instant(renewal->evaluation, renewal->at, false, 0);
+	for (int c = 0; c < slice->count; c++)
+	{
+		const Facts *facts = &slice->facts[c];
+		StoredDeadline before = slice->deadlines[c];
+		StoredDeadline after = {.due = DT_NOEND, .evaluated_at = renewal->at};
+		Renewed    *renewed;
+		int			count = 0;
+		bool		differs;
+
+		if ((c & 0xff) == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (slice->present[c])
+		{
+			const bool *wanted = wanted_by == NULL ? NULL : wanted_by(context, facts->customer);
+
+			/* where the segment whose deadline is stored is not asked, that stands */
+			if (wanted != NULL && before.stored)
+				after = before;
+			count = evaluate(renewal, facts, wanted, now, &after);
+			after.stored = !TIMESTAMP_IS_NOEND(after.due);
+		}
+		differs = count != facts->nsegments || memcmp(now, facts->segments, sizeof(int32) * (Size) count) != 0;
+		if (!differs && before.due == after.due && before.stored == after.stored)
+			continue;
+		renewed = palloc0(sizeof(Renewed));
+		renewed->customer = facts->customer;
+		renewed->present = slice->present[c];
+		/* whoever had a row, be it an empty one, has facts->segments set */
+		renewed->stored = facts->segments != NULL;
+		renewed->differs = differs;
+		renewed->nsegments = count;
+		renewed->segments = palloc(sizeof(int32) * (Size) Max(count, 1));
+		memcpy(renewed->segments, now, sizeof(int32) * (Size) count);
+		renewed->before = before;
+		renewed->after = after;
+		renewed->after.evaluated_at = renewal->at;
+		result = lappend(result, renewed);
+		places = lappend_int(places, c);
+	}
+
+	forboth(cell, result, place, places)
+	{
+		Renewed    *renewed = lfirst(cell);
+		const Facts *facts = &slice->facts[lfirst_int(place)];
+
+		if (!renewed->differs)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		evaluation_set_facts(renewal->evaluation, facts);
+		log_difference(renewal, renewed, facts);
+	}
+	list_free(places);
+	pfree(now);
+	return result;
+}
+
+void
+renewal_write(Renewal *renewal, MembershipWriter *writer, const Renewed *renewed)
+{
+	for (int i = 0; i < renewed->nchanges; i++)
+	{
+		const RenewedChange *change = &renewed->changes[i];
+
+		membership_log(writer, renewed->customer, change->segment, change->entered, change->at, change->reason);
+		if (change->entered)
+			renewal->entered++;
+		else
+			renewal->left++;
+	}
+	if (renewed->before.due != renewed->after.due || renewed->before.stored != renewed->after.stored)
+		membership_deadline(writer, renewed->customer, renewed->before.stored, renewed->after.due, renewed->after.segment,
+							renewed->after.evaluated_at);
+	if (renewed->differs)
+		membership_put(writer, renewed->customer, renewed->stored, renewed->segments, renewed->nsegments);
+	else
+		membership_flush_if_full(writer);
+}

@@ -1,0 +1,711 @@
+/*
+ * tick.c
+ *		crm.tick(): customers whom a change has touched, and those whose deadline has come, are evaluated anew.
+ *
+ * One batch: what the change log has is put beside the customers' slots (the routing, which one tick at a time does); of
+ * the slots that nobody else works on, those customers are taken who wait there, the touched ones first, so that a wave
+ * of deadlines, as at midnight, does not hold up who has just bought; their facts are read by index, once for all
+ * segments; and what differs is stored. All of it in the caller's transaction.
+ *
+ * A touched customer is asked only for the segments that name what was touched. When one of these is the segment whose
+ * deadline is stored, he is asked for all, because the next deadline may be any one's.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/clock.h"
+#include "feed/capture.h"
+#include "feed/feed.h"
+#include "segment/refresh.h"
+#include "segment/renewal.h"
+#include "segment/slot.h"
+
+PG_FUNCTION_INFO_V1(crm_segment_tick);
+
+#define CONSUMER "segments"
+#define ROUTED_AT_ONCE 10000
+
+/* Kinds of the program are bits of a set; these two stand before them. */
+#define TOUCHED_ALL 0			/* anything */
+#define TOUCHED_CUSTOMER 1		/* attributes */
+#define TOUCHED_KIND 2			/* and up */
+
+/* What customers touched alike are asked for. */
+typedef struct Asking
+{
+	Bitmapset  *touched;
+	bool	   *wanted;			/* by number of dynamic segment; NULL for all */
+} Asking;
+
+typedef struct TickCustomer
+{
+	int64		customer;		/* first, for the hash table */
+	Bitmapset  *touched;
+	const Asking *asking;
+} TickCustomer;
+
+typedef struct Tick
+{
+	TimestampTz at;
+	int			max;
+	SegmentProgram *segments;
+	bool	   *left_alone;
+	Slot		slots[POPULATION_SLOTS];
+	bool		mine[POPULATION_SLOTS];
+	Slot		after[POPULATION_SLOTS];
+	HTAB	   *customers;		/* TickCustomer */
+	List	   *askings;
+	Renewal		renewal;
+	MembershipWriter *writer;
+	uint64		routed;
+	uint64		touched;
+	uint64		due;
+	bool		more;
+} Tick;
+
+/* The compiled segments, kept until a definition changes. */
+static MemoryContext kept_context = NULL;
+static SegmentProgram *kept_segments = NULL;
+static bool kept_valid = false;
+static Oid	kept_relation = InvalidOid;
+
+static void
+forget_segments(Datum argument, Oid relid)
+{
+	(void) argument;
+
+	if (!OidIsValid(relid) || relid == kept_relation)
+		kept_valid = false;
+}
+
+static SegmentProgram *
+load_segments(void)
+{
+	static bool registered = false;
+	MemoryContext building;
+	MemoryContext old;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_segments, (Datum) 0);
+		registered = true;
+	}
+	AcceptInvalidationMessages();
+	if (kept_valid)
+		return kept_segments;
+	kept_relation = get_relname_relid("segment", get_namespace_oid("crm", false));
+	kept_valid = true;			/* what is heard from here on makes it false again */
+	building = AllocSetContextCreate(CurrentMemoryContext, "crm segments", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(building);
+	/* newer than whatever was heard of */
+	PushActiveSnapshot(GetLatestSnapshot());
+	PG_TRY();
+	{
+		kept_segments = segment_program_load();
+	}
+	PG_CATCH();
+	{
+		kept_valid = false;
+		kept_segments = NULL;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(building, CacheMemoryContext);
+	if (kept_context != NULL)
+		MemoryContextDelete(kept_context);
+	kept_context = building;
+	return kept_segments;
+}
+
+static uint64
+execute(const char *sql, int nargs, Oid *types, Datum *values, bool read_only)
+{
+	int			code = SPI_execute_with_args(sql, nargs, types, values, NULL, read_only, 0);
+
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+/* What the log gives, on its way to the slots. */
+typedef struct Routing
+{
+	int			count;
+	Datum		slots[ROUTED_AT_ONCE];
+	Datum		customers[ROUTED_AT_ONCE];
+	Datum		kinds[ROUTED_AT_ONCE];
+	bool		nulls[ROUTED_AT_ONCE];
+	MemoryContext context;		/* of the texts */
+	uint64		total;
+} Routing;
+
+static void
+put_pending(Routing *routing)
+{
+	Oid			types[] = {INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID};
+	Datum		values[3];
+	int			one = 1;
+
+	if (routing->count == 0)
+		return;
+	values[0] = PointerGetDatum(construct_array(routing->slots, routing->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	values[1] = PointerGetDatum(construct_array(routing->customers, routing->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
+	values[2] = PointerGetDatum(construct_md_array(routing->kinds, routing->nulls, 1, &routing->count, &one, TEXTOID, -1,
+												   false, TYPALIGN_INT));
+	(void) execute("INSERT INTO crm.pending (slot, seq, customer_id, kind) "
+				   "SELECT u.s, pg_catalog.nextval('crm.pending_seq'), u.c, u.k "
+				   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (s, c, k)",
+				   3, types, values, false);
+	routing->count = 0;
+	MemoryContextReset(routing->context);
+}
+
+static void
+route(void *context, const char *kind, int64 customer)
+{
+	Routing    *routing = context;
+	int			n = routing->count;
+
+	routing->slots[n] = Int32GetDatum(population_slot(customer));
+	routing->customers[n] = Int64GetDatum(customer);
+	routing->nulls[n] = kind == NULL;
+	if (kind != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(routing->context);
+
+		routing->kinds[n] = CStringGetTextDatum(kind);
+		MemoryContextSwitchTo(old);
+	}
+	routing->total++;
+	if (++routing->count == ROUTED_AT_ONCE)
+		put_pending(routing);
+}
+
+static uint64
+route_changes(void)
+{
+	Routing    *routing = palloc(sizeof(Routing));
+	uint64		total;
+
+	routing->count = 0;
+	routing->total = 0;
+	routing->context = AllocSetContextCreate(CurrentMemoryContext, "routed kinds", ALLOCSET_DEFAULT_SIZES);
+	(void) capture_read(CONSUMER, route, routing);
+	put_pending(routing);
+	total = routing->total;
+	MemoryContextDelete(routing->context);
+	pfree(routing);
+	return total;
+}
+
+/* Is there anything that only a refresh of all customers puts right, and does? */
+static bool
+needs_refresh(void)
+{
+	const SegmentProgram *segments = load_segments();
+	bool	   *unreadable;
+	bool	   *left_alone;
+
+	if (!refresh_readable(segments, &unreadable, &left_alone))
+		return false;
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		if (!left_alone[d] && (!segments->dynamic[d]->evaluated || segments->dynamic[d]->stale))
+			return true;
+	}
+	return feed_needs_refresh();
+}
+
+/* Bits of the kind that was touched, as the program knows it; NULL when no segment asks for it. */
+static int
+bit_of(const Tick *tick, const char *kind)
+{
+	const Program *program = tick->segments->program;
+
+	if (kind == NULL)
+		return TOUCHED_ALL;
+	if (strncmp(kind, FEED_CUSTOMER, strlen(FEED_CUSTOMER)) == 0)
+		return TOUCHED_CUSTOMER;
+	for (int k = 0; k < program->nkinds; k++)
+	{
+		if (strcmp(program->kinds[k].name, kind) == 0)
+			return TOUCHED_KIND + k;
+	}
+	return -1;
+}
+
+static void
+add_customer(Tick *tick, int64 customer, int bit)
+{
+	bool		found;
+	TickCustomer *entry = hash_search(tick->customers, &customer, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		entry->touched = NULL;
+		entry->asking = NULL;
+	}
+	entry->touched = bms_add_member(entry->touched, bit);
+}
+
+/* Those of a slot who were touched, as many as there is room for. */
+static void
+take_pending(Tick *tick, int number, int room)
+{
+	Oid			types[] = {INT4OID, INT8OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(number), Int64GetDatum(tick->slots[number].position), Int32GetDatum(room)};
+	uint64		count = execute("SELECT seq, customer_id, kind FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 "
+								"AND seq OPERATOR(pg_catalog.>) $2 ORDER BY seq LIMIT $3", 3, types, values, true);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		int			bit = bit_of(tick, SPI_getvalue(tuple, desc, 3));
+
+		tick->after[number].position = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+		if (bit >= 0)
+			add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)), bit);
+	}
+	tick->touched += count;
+	tick->more |= count == (uint64) room;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Those of a slot whose deadline has come, in order; all of one instant together. */
+static void
+take_due(Tick *tick, int number, int room)
+{
+	TimestampTz watermark = tick->slots[number].watermark;
+	Oid			types[] = {INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID};
+	Datum		values[] = {Int32GetDatum(number), TimestampTzGetDatum(watermark), TimestampTzGetDatum(tick->at),
+	Int32GetDatum(room)};
+	uint64		count;
+	bool		isnull;
+
+	if (watermark >= tick->at)
+		return;
+	count = execute("SELECT customer_id, due FROM crm.deadline WHERE slot OPERATOR(pg_catalog.=) $1 "
+					"AND due OPERATOR(pg_catalog.>) $2 AND due OPERATOR(pg_catalog.<=) $3 "
+					"ORDER BY due FETCH FIRST $4 ROWS WITH TIES", 4, types, values, true);
+	for (uint64 i = 0; i < count; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)), TOUCHED_ALL);
+		watermark = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
+	}
+	tick->due += count;
+	tick->after[number].watermark = count < (uint64) room ? tick->at : watermark;
+	tick->more |= count >= (uint64) room;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Locks the slots that have something to do and that nobody else has; each slot's state is then the newest. */
+static void
+lock_slots(Tick *tick)
+{
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[] = {TimestampTzGetDatum(tick->at)};
+	uint64		count;
+	bool		isnull;
+
+	count = execute("SELECT s.slot FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
+					"(SELECT o.* FROM crm.slot AS o WHERE o.slot OPERATOR(pg_catalog.=) g ORDER BY o.turn DESC LIMIT 1) AS s "
+					"WHERE EXISTS (SELECT FROM crm.pending AS p "
+					"WHERE p.slot OPERATOR(pg_catalog.=) s.slot AND p.seq OPERATOR(pg_catalog.>) s.position) "
+					"OR EXISTS (SELECT FROM crm.deadline AS d WHERE d.slot OPERATOR(pg_catalog.=) s.slot "
+					"AND d.due OPERATOR(pg_catalog.>) s.watermark AND d.due OPERATOR(pg_catalog.<=) $1) ORDER BY s.slot",
+					1, types, values, false);
+	for (uint64 i = 0; i < count; i++)
+	{
+		int			number = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		if (slot_lock(number, false))
+			tick->mine[number] = true;
+		else
+			tick->more = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Fills the batch: the touched ones of all slots first. */
+static void
+take_customers(Tick *tick)
+{
+	int			first = (int) (tick->slots[0].turn % POPULATION_SLOTS);
+	HASHCTL		control = {.keysize = sizeof(int64), .entrysize = sizeof(TickCustomer), .hcxt = CurrentMemoryContext};
+
+	tick->customers = hash_create("customers of a tick", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int deadlines = 0; deadlines < 2; deadlines++)
+	{
+		/* by turns, so that no slot has to wait for another one's wave */
+		for (int i = 0; i < POPULATION_SLOTS; i++)
+		{
+			int			number = (first + i) % POPULATION_SLOTS;
+			int			room = tick->max - (int) Min(tick->touched + tick->due, (uint64) tick->max);
+
+			if (!tick->mine[number])
+				continue;
+			if (deadlines == 0 && room > 0)
+				take_pending(tick, number, room);
+			else if (deadlines == 1)
+				take_due(tick, number, Max(room, tick->max / 64 + 1));
+			else
+				tick->more = true;
+		}
+	}
+}
+
+static const Asking *
+asking_for(Tick *tick, Bitmapset *touched)
+{
+	const SegmentProgram *segments = tick->segments;
+	ListCell   *cell;
+	Asking	   *asking;
+
+	foreach(cell, tick->askings)
+	{
+		asking = lfirst(cell);
+		if (bms_equal(asking->touched, touched))
+			return asking;
+	}
+	asking = palloc0(sizeof(Asking));
+	asking->touched = touched;
+	if (!bms_is_member(TOUCHED_ALL, touched) && !bms_is_member(TOUCHED_CUSTOMER, touched))
+	{
+		asking->wanted = palloc0(sizeof(bool) * Max(segments->ndynamic, 1));
+		for (int d = 0; d < segments->ndynamic; d++)
+		{
+			for (int k = 0; k < segments->program->nkinds; k++)
+				asking->wanted[d] |= segments->names[d][k] && bms_is_member(TOUCHED_KIND + k, touched);
+		}
+	}
+	tick->askings = lappend(tick->askings, asking);
+	return asking;
+}
+
+static int
+number_of_segment(const SegmentProgram *segments, int32 id)
+{
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		if (segments->dynamic[d]->id == id)
+			return d;
+	}
+	return -1;
+}
+
+/* Who is asked for what, by what was touched and by whose deadline is stored. */
+static void
+decide_askings(Tick *tick, const FeedCustomers *customers, Datum ids)
+{
+	Oid			types[] = {INT8ARRAYOID};
+	Datum		values[] = {ids};
+	const Asking *all = asking_for(tick, bms_make_singleton(TOUCHED_ALL));
+	uint64		count;
+	bool		isnull;
+
+	for (int i = 0; i < customers->count; i++)
+	{
+		TickCustomer *entry = hash_search(tick->customers, &customers->ids[i], HASH_FIND, NULL);
+
+		entry->asking = asking_for(tick, entry->touched);
+	}
+	count = execute("SELECT customer_id, segment_id FROM crm.deadline WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)",
+					1, types, values, true);
+	for (uint64 i = 0; i < count; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		int64		customer = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		int			d = number_of_segment(tick->segments,
+										  DatumGetInt32(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull)));
+		TickCustomer *entry = hash_search(tick->customers, &customer, HASH_FIND, NULL);
+
+		if (entry != NULL && entry->asking->wanted != NULL && (d < 0 || entry->asking->wanted[d]))
+			entry->asking = all;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static const bool *
+wanted_of(void *context, int64 customer)
+{
+	const Tick *tick = context;
+	const TickCustomer *entry = hash_search(tick->customers, &customer, HASH_FIND, NULL);
+
+	return entry == NULL ? NULL : entry->asking->wanted;
+}
+
+static void
+renew_slice(void *context, const PopulationSlice *slice)
+{
+	Tick	   *tick = context;
+	ListCell   *cell;
+
+	foreach(cell, renewal_evaluate(&tick->renewal, slice, wanted_of, tick))
+		renewal_write(&tick->renewal, tick->writer, lfirst(cell));
+}
+
+/* The kinds that somebody is asked for. */
+static bool *
+kinds_of(const Tick *tick, const FeedCustomers *customers)
+{
+	const SegmentProgram *segments = tick->segments;
+	bool	   *kinds = palloc0(sizeof(bool) * Max(segments->program->nkinds, 1));
+	ListCell   *cell;
+
+	foreach(cell, tick->askings)
+	{
+		const Asking *asking = lfirst(cell);
+		bool		used = false;
+
+		for (int i = 0; i < customers->count && !used; i++)
+		{
+			const TickCustomer *entry = hash_search(tick->customers, &customers->ids[i], HASH_FIND, NULL);
+
+			used = entry->asking == asking;
+		}
+		for (int d = 0; used && d < segments->ndynamic; d++)
+		{
+			for (int k = 0; (asking->wanted == NULL || asking->wanted[d]) && k < segments->program->nkinds; k++)
+				kinds[k] |= segments->names[d][k];
+		}
+	}
+	return kinds;
+}
+
+/* Reads, evaluates and writes the customers of the batch. */
+static void
+renew_customers(Tick *tick)
+{
+	int			count = (int) hash_get_num_entries(tick->customers);
+	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
+	FeedCustomers customers = {count, ids};
+	PopulationRequest request = {0};
+	Population	population;
+	HASH_SEQ_STATUS status;
+	TickCustomer *entry;
+	Datum	   *datums = palloc(sizeof(Datum) * Max(count, 1));
+	Datum		array;
+	bool	   *unreadable;
+	TimestampTz oldest = tick->at;
+	int			n = 0;
+
+	if (count == 0)
+		return;
+	hash_seq_init(&status, tick->customers);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		datums[n] = Int64GetDatum(entry->customer);
+		ids[n++] = entry->customer;
+	}
+	array = PointerGetDatum(construct_array(datums, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	decide_askings(tick, &customers, array);
+	(void) refresh_readable(tick->segments, &unreadable, &tick->left_alone);
+
+	request.from = tick->at;
+	for (int d = 0; d < tick->segments->ndynamic; d++)
+	{
+		const Segment *segment = tick->segments->dynamic[d];
+
+		/* the first evaluation is a refresh's */
+		if (!segment->evaluated)
+			tick->left_alone[d] = true;
+		else
+			request.from = Min(request.from, segment->evaluated_at);
+	}
+	/* what is stored was right at the slots' watermarks: no need to look farther back than to the oldest */
+	for (int number = 0; number < POPULATION_SLOTS; number++)
+	{
+		if (tick->mine[number])
+			oldest = Min(oldest, tick->slots[number].watermark);
+	}
+	request.from = Max(request.from, oldest);
+
+	tick->renewal.segments = tick->segments;
+	tick->renewal.evaluation = evaluation_create(tick->segments->program, calendar_zone(clock_timezone()));
+	tick->renewal.at = tick->at;
+	tick->renewal.from = request.from;
+	tick->renewal.live = true;
+	tick->renewal.slots = tick->slots;
+	tick->renewal.left_alone = tick->left_alone;
+	tick->writer = membership_writer_create();
+
+	request.evaluation = tick->renewal.evaluation;
+	request.program = tick->segments->program;
+	request.memberships = true;
+	request.deadlines = true;
+	request.customers = &customers;
+	request.kinds = kinds_of(tick, &customers);
+	request.unreadable = unreadable;
+	population_scan(&request, renew_slice, tick, &population);
+	membership_flush(tick->writer);
+}
+
+/* Stores how far the slots have come, and throws away what is done; not while a refresh wants to see who was touched. */
+static void
+store_slots(Tick *tick)
+{
+	bool		purge = !slot_refresh_is_running();
+
+	for (int number = 0; number < POPULATION_SLOTS; number++)
+	{
+		Slot	   *after = &tick->after[number];
+		const Slot *before = &tick->slots[number];
+		Oid			types[] = {INT4OID, INT8OID, INT8OID};
+		Datum		values[] = {Int32GetDatum(number), Int64GetDatum(after->purged), Int64GetDatum(after->position)};
+
+		if (!tick->mine[number])
+			continue;
+		if (purge && after->purged < after->position)
+		{
+			(void) execute("DELETE FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.>) $2 "
+						   "AND seq OPERATOR(pg_catalog.<=) $3", 3, types, values, false);
+			after->purged = after->position;
+		}
+		if (after->position != before->position || after->purged != before->purged || after->watermark != before->watermark)
+			slot_store(number, after);
+	}
+}
+
+/* The instants of a tick: it never goes back behind what is stored. */
+static void
+load_slots(Tick *tick)
+{
+	(void) slot_load(tick->slots);
+	memcpy(tick->after, tick->slots, sizeof(tick->slots));
+	for (int number = 0; number < POPULATION_SLOTS; number++)
+	{
+		if (tick->mine[number])
+			tick->at = Max(tick->at, tick->slots[number].watermark);
+	}
+}
+
+static void
+work(Tick *tick)
+{
+	lock_slots(tick);
+	PushActiveSnapshot(GetLatestSnapshot());
+	load_slots(tick);
+	tick->segments = load_segments();
+	take_customers(tick);
+	renew_customers(tick);
+	PopActiveSnapshot();
+	store_slots(tick);
+	if (tick->renewal.entered + tick->renewal.left > 0)
+		(void) execute("SELECT pg_catalog.pg_notify('crm_segment_change', '')", 0, NULL, NULL, false);
+}
+
+static TimestampTz
+instant_argument(FunctionCallInfo fcinfo)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the instant of a tick must not be null")));
+	at = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the instant of a tick must be finite")));
+	if (at > clock_now() && at > GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the instant of a tick must not lie ahead"),
+				 errdetail("Segments would be right for %s, and could not be brought back.", timestamptz_to_str(at)),
+				 errhint("To simulate, set crm_marketing.now.")));
+	return at;
+}
+
+Datum
+crm_segment_tick(PG_FUNCTION_ARGS)
+{
+	Tick	   *tick = palloc0(sizeof(Tick));
+	MemoryContext context = CurrentMemoryContext;
+	RefreshResult refreshed = {0};
+	bool		refreshing = false;
+	Slot		slots[POPULATION_SLOTS];
+	TupleDesc	desc;
+	Datum		values[7];
+	bool		nulls[7] = {false};
+
+	feed_forbid_within_query();
+	tick->at = instant_argument(fcinfo);
+	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1 || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a tick must take at least one customer")));
+	tick->max = PG_GETARG_INT32(1);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	refresh_check_isolation("ticked");
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	capture_check_tables();
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (!slot_load(slots))
+	{
+		/* the first tick of all: from here on changes are logged; the next one evaluates everything */
+		PopActiveSnapshot();
+		if (slot_lock_refresh(false))
+		{
+			PushActiveSnapshot(GetLatestSnapshot());
+			if (!slot_load(slots))
+			{
+				slot_begin();
+				tick->routed = route_changes();
+			}
+			PopActiveSnapshot();
+		}
+		tick->more = true;
+	}
+	else
+	{
+		PopActiveSnapshot();
+		if (PG_GETARG_BOOL(2) && needs_refresh() && slot_lock_refresh(false) && needs_refresh())
+		{
+			refresh_segments(tick->at, true, &refreshed);
+			refreshing = true;
+			tick->more = true;
+		}
+		else
+		{
+			tick->routed = route_changes();
+			work(tick);
+		}
+	}
+	SPI_finish();
+
+	MemoryContextSwitchTo(context);
+	values[0] = Int64GetDatum((int64) tick->routed);
+	values[1] = Int64GetDatum((int64) tick->touched);
+	values[2] = Int64GetDatum((int64) tick->due);
+	values[3] = Int64GetDatum((int64) (tick->renewal.entered + refreshed.entered));
+	values[4] = Int64GetDatum((int64) (tick->renewal.left + refreshed.left));
+	values[5] = BoolGetDatum(refreshing);
+	values[6] = BoolGetDatum(tick->more);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
