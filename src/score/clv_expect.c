@@ -14,20 +14,28 @@
  * The series is slow where z is close to 1 (a horizon much longer than the customer's age), and its terms alternate and
  * cancel where d is far below 0. There the same is computed as the mean over the probability p to drop out, which is
  * beta(a, b + x) distributed, of (1 - ((alpha + t) / (alpha + t + p h))^(r + x)) / p.
+ *
+ * When customers hardly differ in p, a and b are large: then exp(u) vanishes while S is beyond all numbers, and p^a, which
+ * the quadrature goes by, is too small for one. There, and in the corner where neither of the two is good, the mean is taken
+ * over the logit of p, which is nearly normal then.
  */
 #include "postgres.h"
 
 #include <float.h>
 #include <math.h>
 
+#include "miscadmin.h"
+
 #include "score/clv.h"
 
-/* Where the series is good */
+/* Where the series is good, and below which u it cannot be computed */
 #define SERIES_MAX_Z 0.99
 #define SERIES_MIN_D (-12.0)
+#define SERIES_MIN_U (-600.0)
 
-/* Below this the other one cannot reach into the corner at p = 1. */
+/* Below this the quadrature cannot reach into the corner at p = 1; and beyond this not to a typical -ln p^a. */
 #define QUADRATURE_MIN_BX 0.06
+#define QUADRATURE_MAX_LOG 300.0
 
 static double
 by_series(const ClvModel *model, double x, double t, double horizon)
@@ -42,10 +50,21 @@ by_series(const ClvModel *model, double x, double t, double horizon)
 
 	for (double n = 1; fabs(term) > fabs(series) * DBL_EPSILON / 4 * (1 - z); n++)
 	{
+		/* with z next to 1 there are millions of them */
+		CHECK_FOR_INTERRUPTS();
 		term *= (d + n) * (model->a + n - 1) / ((c + n) * (n + 1)) * z;
 		series += term;
 	}
 	return -c * log_rest * (u == 0 ? 1 : expm1(u) / u) - exp(u) * series;
+}
+
+/* (1 - ((alpha + t) / (alpha + t + p h))^(r + x)) / p */
+static inline double
+orders_at(const ClvModel *model, double x, double t, double horizon, double p)
+{
+	if (p * horizon < 1e-300)
+		return (model->r + x) * horizon / (model->alpha + t);
+	return -expm1(-(model->r + x) * log1p(p * horizon / (model->alpha + t))) / p;
 }
 
 /*
@@ -78,17 +97,59 @@ by_quadrature(const ClvModel *model, double x, double t, double horizon)
 			double		log_p = log_y / a;
 			double		p = exp(log_p);
 			double		rest = -expm1(log_p);	/* 1 - p */
-			double		orders;
 
 			if (rest <= 0)
 				continue;
-			if (p * horizon < 1e-300)
-				orders = (model->r + x) * horizon / (model->alpha + t);
-			else
-				orders = -expm1(-(model->r + x) * log1p(p * horizon / (model->alpha + t))) / p;
-			sum += orders * exp(log_norm + (bx - 1) * log(rest) + log_y + log_1y) * M_PI * cosh(s);
+			sum += orders_at(model, x, t, horizon, p) *
+				exp(log_norm + (bx - 1) * log(rest) + log_y + log_1y) * M_PI * cosh(s);
 		}
 		result = sum * step;
+		if (level > 2 && fabs(result - previous) <= 1e-12 * fabs(result))
+			return result;
+		previous = result;
+		step /= 2;
+	}
+	return previous;
+}
+
+/*
+ * Of the logit of p, by the trapezoid rule in s, the logit being m + w sinh(s) with m that of the density's peak and w its
+ * standard deviation. The density is divided by its sum over the same points, for what gamma functions say of large numbers
+ * is not exact.
+ */
+static double
+by_logit(const ClvModel *model, double x, double t, double horizon)
+{
+	const double limit = 6.0;
+	double		a = model->a;
+	double		bx = model->b + x;
+	double		peak = log(a / bx);
+	double		width = sqrt(clv_trigamma(a) + clv_trigamma(bx));
+	double		peak_log_p = -log1p(bx / a);
+	double		peak_log_1p = -log1p(a / bx);
+	double		step = 0.5;
+	double		sum = 0;
+	double		weights = 0;
+	double		previous = -1;
+
+	for (int level = 0; level < 13; level++)
+	{
+		double		first = level == 0 ? -limit : -limit + step;
+		double		stride = level == 0 ? step : 2 * step;
+		double		result;
+
+		CHECK_FOR_INTERRUPTS();
+		for (double s = first; s <= limit + step / 2; s += stride)
+		{
+			double		logit = peak + width * sinh(s);
+			double		log_p = logit > 0 ? -log1p(exp(-logit)) : logit - log1p(exp(logit));
+			double		log_1p = logit > 0 ? -logit - log1p(exp(-logit)) : -log1p(exp(logit));
+			double		weight = exp(a * (log_p - peak_log_p) + bx * (log_1p - peak_log_1p)) * cosh(s);
+
+			weights += weight;
+			sum += weight * orders_at(model, x, t, horizon, exp(log_p));
+		}
+		result = sum / weights;
 		if (level > 2 && fabs(result - previous) <= 1e-12 * fabs(result))
 			return result;
 		previous = result;
@@ -101,13 +162,18 @@ double
 clv_orders_if_alive(const ClvModel *model, double x, double t, double horizon)
 {
 	double		z = horizon / (model->alpha + t + horizon);
+	double		u = -(model->a - 1) * log1p(horizon / (model->alpha + t));
 	double		d = model->a + model->b - 1 - model->r;
+	double		bx = model->b + x;
 	double		result;
 
-	if ((z > SERIES_MAX_Z || d < SERIES_MIN_D) && model->b + x >= QUADRATURE_MIN_BX)
-		result = by_quadrature(model, x, t, horizon);
+	CHECK_FOR_INTERRUPTS();
+	if ((z > SERIES_MAX_Z || d < SERIES_MIN_D) && bx >= QUADRATURE_MIN_BX)
+		result = model->a * log1p(bx / model->a) > QUADRATURE_MAX_LOG ? by_logit(model, x, t, horizon) :
+			by_quadrature(model, x, t, horizon);
 	else
-		result = by_series(model, x, t, horizon);
+		result = u < SERIES_MIN_U || d < SERIES_MIN_D ? by_logit(model, x, t, horizon) :
+			by_series(model, x, t, horizon);
 
 	/* What rounding leaves of next to nothing is not to be negative. */
 	return Max(result, 0);

@@ -29,6 +29,11 @@ SELECT h, round(crm.expected_orders(m, 2, 30.43, 38.86, h)::numeric, 6) FROM mod
 SELECT a, round(crm.expected_orders(crm.make_clv_model(0.243, 4.414, 1 + a, 2.426), 2, 30.43, 38.86, 39)::numeric, 6) FROM unnest('{-1e-3,-1e-9,0,1e-9,1e-3}'::float8[]) a;
 SELECT z, round(crm.expected_orders(crm.make_clv_model(0.243, 1, 0.793, 2.426), 0, 0, 0, z / (1 - z))::numeric, 5) FROM unnest('{0.98,0.9899,0.9901,0.992}'::float8[]) z;
 SELECT r, round(crm.expected_orders(crm.make_clv_model(r, 4.414 / 0.243 * r, 0.793, 2.426), 2, 30.43, 38.86, 39)::numeric, 5) FROM unnest('{13.9,14.3,14.7,500,50000}'::float8[]) r;
+-- Where customers hardly differ in how soon they drop out; the series and its quadrature would say 0. As mpmath has it
+SELECT r, a, b, x, h, round(crm.orders::numeric, 9) AS orders, abs(crm.orders / expected - 1) < 1e-10 AS same
+  FROM (VALUES (0.5, 20, 100, 0, 10, 1.5776697636626536), (0.5, 400, 2000, 0, 10, 1.5691607069783117), (0.5, 2000, 10000, 0, 10, 1.5687972535077048), (0.5, 1e6, 5e6, 0, 1, 0.23538646374957595),
+			   (0.5, 1e6, 5e6, 0, 0.01, 0.0024984385842797432), (1e4, 1000, 5000, 0, 10, 6.005005005005005), (0.5, 400, 0.001, 0, 800, 0.95006470162507136)) AS v (r, a, b, x, h, expected),
+	   crm.expected_orders(crm.make_clv_model(r, 1, a, b), x, 0, 1, h) AS crm (orders);
 -- Of a new customer, and of one who has bought a thousand times
 SELECT round(crm.expected_orders(m, 0, 0, 0, 52)::numeric, 5), round(crm.expected_orders(m, 1000, 38, 38.86, 52)::numeric, 3) FROM model;
 
@@ -205,6 +210,20 @@ SELECT count(*), count(*) FILTER (WHERE c.clv = d.clv) AS same FROM crm.clv() c 
 -- What did not converge says nothing
 SELECT customer, x, t_x, t, value, p_alive, expected_orders, expected_value, clv FROM crm.clv('2026-02-20', since => '2026-01-15', kind => 'few');
 SELECT * FROM crm.clv('2020-01-01');
+
+-- A series of millions of terms can be cancelled
+SET statement_timeout = '100ms';
+DO $$
+DECLARE
+	start timestamptz := clock_timestamp();
+BEGIN
+	PERFORM FROM (SELECT min(placed_at) AS at FROM shop_order) o, crm.clv(o.at, model => crm.make_clv_model(0.5, 1e-6, 10, 0.01, 6, 4, 15));
+	RAISE WARNING 'not cancelled';
+EXCEPTION WHEN query_canceled THEN
+	RAISE WARNING 'cancelled, % too late', CASE WHEN clock_timestamp() - start < interval '20 seconds' THEN 'not' ELSE 'much' END;
+END
+$$;
+RESET statement_timeout;
 
 -- Errors
 SELECT crm.p_alive(crm.make_clv_model(0, 1, 1, 1), 1, 1, 2);
