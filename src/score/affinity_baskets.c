@@ -84,8 +84,10 @@ visit_customer(void *context, StreamRow *rows, int64 nrows)
 
 		if (visit->rules->relation == AFFINITY_TOGETHER)
 			visit->visit(visit->context, basket, NULL);
+		/* instants may be further apart than 63 bits tell */
 		else if (i + 1 < count &&
-				 (!visit->rules->has_within || basket[1].at - basket[0].at <= visit->rules->within))
+				 (!visit->rules->has_within ||
+				  (uint64) basket[1].at - (uint64) basket[0].at <= (uint64) visit->rules->within))
 			visit->visit(visit->context, basket, basket + 1);
 	}
 }

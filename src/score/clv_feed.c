@@ -76,8 +76,9 @@ clv_summarise(RfmPopulation *population, TimestampTz until, double unit_days, co
 		if (count == 0)
 			continue;
 		customer->x = count - 1;
-		customer->t_x = (double) (keys[count - 1].key - keys[0].key) / unit;
-		customer->t = (double) (end - keys[0].key) / unit;
+		/* instants may be further apart than 63 bits tell */
+		customer->t_x = (double) ((uint64) keys[count - 1].key - (uint64) keys[0].key) / unit;
+		customer->t = (double) ((uint64) end - (uint64) keys[0].key) / unit;
 		old = MemoryContextSwitchTo(scratch);
 		customer->value = mean_value(population, keys, count, &mean) ? decimal_to_double(mean) : NAN;
 		MemoryContextSwitchTo(old);

@@ -64,9 +64,12 @@ ltv_init_months(LtvMonths *months, TimestampTz until, int count, const Interval 
 	for (int i = 0; i <= count; i++)
 	{
 		DateADT		start = shift_month(months->start, i - 1);
+		int64		from;
 
 		months->end[i] = shift_month(months->start, i);
-		months->active_from[i] = Min(start, shift_month(months->end[i], -(int64) active_within->month) - active_within->day);
+		from = (int64) shift_month(months->end[i], -(int64) active_within->month) - active_within->day;
+		/* more days than dates reach are all that there are */
+		months->active_from[i] = (DateADT) Max(Min(start, from), PG_INT32_MIN);
 	}
 }
 

@@ -34,6 +34,10 @@ SELECT item, other, pairs, cases FROM purchases, affinity_of(sales, basket => 'c
 SELECT item, other, pairs, cases FROM purchases, affinity_of(sales, 'next', 'day', min_pairs => 2, zone => 'UTC');
 SELECT * FROM affinity_of(NULL);
 SELECT * FROM affinity_of((SELECT purchase_agg(1, '2026-01-01', 'x')), min_pairs => 1);
+-- further apart than 63 bits of microseconds tell
+SELECT within, item, other, pairs FROM unnest('{NULL,1 day,106751991 days}'::interval[]) AS within,
+	   affinity_of((SELECT purchase_agg(1, at, item) FROM (VALUES ('4714-11-24 00:00Z BC'::timestamptz, 'x'), ('294276-12-31 00:00Z', 'y')) AS v (at, item)),
+				   'next', within => within, min_pairs => 1);
 
 -- A card goes with a camera; nobody is offered what he has
 SELECT customer, rank, item, because, round(score, 3) AS score, due FROM purchases, recommendations_of(sales, min_pairs => 1) ORDER BY 1, 2;

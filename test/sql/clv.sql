@@ -188,6 +188,9 @@ SELECT s.* FROM (SELECT crm.rfm_agg(user_id, placed_at, total, 'days', 'UTC') AS
 SELECT s.* FROM (SELECT crm.rfm_agg(user_id, placed_at, total, 'orders', 'UTC') AS p FROM shop_order) o, crm.clv_summary(o.p, '2026-06-01', 1) s;
 SELECT s.* FROM (SELECT crm.rfm_agg(user_id, placed_at, total, 'days', 'Europe/Moscow') AS p FROM shop_order) o, crm.clv_summary(o.p, unit_days => 1) s WHERE s.customer = 2;
 SELECT count(*) FROM crm.clv_summary(NULL);
+-- further apart than 63 bits of microseconds tell
+SELECT s.x, round(s.t_x) AS t_x, round(s.t) AS t
+  FROM (SELECT crm.rfm_agg(1, at, 1, 'orders', 'UTC') AS p FROM (VALUES ('4714-11-24 00:00Z BC'::timestamptz), ('294276-12-31 00:00Z')) AS v (at)) o, crm.clv_summary(o.p, '294276-12-31 12:00Z', 1) s;
 
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, placed_at AS at, total AS amount FROM public.shop_order');
 -- Refunds are no orders, unless they are said to be

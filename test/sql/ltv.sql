@@ -66,6 +66,10 @@ SELECT l.* FROM (SELECT crm.rfm_agg(user_id, placed_at, total, 'days', 'UTC') AS
 SELECT l.* FROM (SELECT crm.rfm_agg(user_id, placed_at, total, 'orders', 'UTC') AS p FROM shop_order) o, crm.ltv_of(o.p, months => 3, active_within => '1 month') l;
 SELECT channel, l.* FROM (SELECT channel, crm.rfm_agg(user_id, placed_at, total, 'days', 'Europe/Moscow') AS p FROM shop_order GROUP BY 1) o, crm.ltv_of(o.p, months => 3, active_within => '1 month') l ORDER BY 1;
 SELECT * FROM crm.ltv_of(NULL);
+-- Active for ever: more days than there are before this date
+SELECT days, l.customers, l.active, l.churned
+  FROM unnest('{1000,2000000000,2147483647}'::int[]) AS days, (SELECT crm.rfm_agg(c, at, 10, 'days', 'UTC') AS p FROM (VALUES (1, '1980-01-15Z'::timestamptz), (2, '1989-12-01Z')) AS v (c, at)) o,
+	   crm.ltv_of(o.p, '1990-01-01Z', active_within => make_interval(days => days), months => 12) l;
 
 -- Tracked orders have no list of properties
 SELECT crm.track(1, 'sale', '{"amount": 10, "shelf": 3}', '2026-05-01Z'), crm.track(1, 'sale', '{"amount": 10}', '2026-06-01Z');
