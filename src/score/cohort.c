@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -49,7 +50,10 @@ add_row(Cohorts *cohorts, int64 cohort, int64 period, bool again, const SalesSum
 	cell = &cohorts->cells[cohort][period - cohort];
 	if (!again)
 		cell->customers++;
-	cell->orders += sum->rows;
+	if (pg_add_s64_overflow(cell->orders, sum->rows, &cell->orders))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("number of sales is out of range")));
 	if (!decimal_add(cell->amount, sum->amount, &cell->amount))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),

@@ -50,6 +50,9 @@ SELECT * FROM days, cohorts_of(sales, 'hour');
 SELECT * FROM days, cohorts_of(sales, until => 'infinity');
 SELECT * FROM days, cohorts_of(sales, 'day', until => '2050-01-01');
 SELECT * FROM cohorts_of((SELECT item_sales_agg('x', '2026-01-01', 1, 1)));
+-- one row of 2^63 - 1 orders, and one more
+SELECT orders FROM cohorts_of('\x010201029272ffffffffffffffff7f0102');
+SELECT orders FROM cohorts_of('\x010202029272ffffffffffffffff7f01020002010102');
 SELECT * FROM cohorts('fortnight');
 SELECT * FROM cohorts(until => NULL);
 SELECT * FROM cohorts(until => 'infinity');
