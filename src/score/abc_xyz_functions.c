@@ -120,7 +120,9 @@ put_variation(const AbcXyz *entry, bool sample, Datum *values, bool *nulls)
 	deviation = DirectFunctionCall1(numeric_sqrt, NumericGetDatum(decimal_to_numeric(spread)));
 	values[1] = deviation;
 	nulls[1] = false;
-	if (entry->xyz >= 0 && decimal_from_numeric(DatumGetNumeric(deviation), &variation))
+	/* a quantity far below what numeric divides has a mean of 0 */
+	if (entry->xyz >= 0 && decimal_compare(mean, decimal_from_int64(0)) > 0 &&
+		decimal_from_numeric(DatumGetNumeric(deviation), &variation))
 	{
 		values[2] = NumericGetDatum(decimal_to_numeric(quotient(variation, mean)));
 		nulls[2] = false;

@@ -52,6 +52,8 @@ SELECT item_sales_agg(sku, NULL, 1, 1), item_sales_agg(NULL, '2026-01-01', 1, 1)
 SELECT * FROM abc_xyz_of((SELECT item_sales_agg(sku, '2026-01-01', -1, NULL) FROM line WHERE sku IN ('tea', 'milk')));
 SELECT item, amount, quantity FROM abc_xyz_of((SELECT item_sales_agg('x', '2026-01-01', a, a) FROM unnest('{NaN,Infinity,-Infinity,NULL,1.50}'::numeric[]) a));
 
+-- a mean that numeric, which divides to a thousand digits, has as 0
+SELECT item, abc, mean = 0 AS nothing, variation, xyz FROM abc_xyz_of((SELECT item_sales_agg('dust', d, 1, 1e-1005) FROM (VALUES ('2026-01-01'::date), ('2026-12-01')) AS v (d)));
 -- of customers
 SELECT customer, amount, round(cumulative, 4) AS cumulative, abc, periods, round(mean, 3) AS mean, round(variation, 4) AS variation, xyz
   FROM (SELECT customer_sales_agg(user_id, at::date, qty * price) AS sales FROM line WHERE at < '2026-04-01') AS l, customer_abc_xyz_of(sales);
