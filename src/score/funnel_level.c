@@ -20,6 +20,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 
@@ -51,6 +52,7 @@ row_compare(const FunnelRow *a, const FunnelRow *b)
 #define ST_ELEMENT_TYPE FunnelRow
 #define ST_COMPARE(a, b) row_compare(a, b)
 #define ST_SCOPE static
+#define ST_CHECK_FOR_INTERRUPTS
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
@@ -197,6 +199,7 @@ funnel_level(const FunnelRules *rules, FunnelRow *rows, int64 nrows, TimestampTz
 		uint32		twice = 0;
 		bool		none = false;
 
+		CHECK_FOR_INTERRUPTS();
 		for (; i < nrows && rows[i].at == at; i++)
 		{
 			twice |= once & rows[i].mask;
