@@ -290,7 +290,10 @@ take_pending(Tick *tick, int number, int room)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Those of a slot whose deadline has come, in order; all of one instant together. */
+/*
+ * Those of a slot whose deadline has come, in order. A midnight may be the deadline of very many: when some of one instant
+ * have to wait for the next batch, the watermark stays just before it; the others have another deadline by then.
+ */
 static void
 take_due(Tick *tick, int number, int room)
 {
@@ -305,7 +308,7 @@ take_due(Tick *tick, int number, int room)
 		return;
 	count = execute("SELECT customer_id, due FROM crm.deadline WHERE slot OPERATOR(pg_catalog.=) $1 "
 					"AND due OPERATOR(pg_catalog.>) $2 AND due OPERATOR(pg_catalog.<=) $3 "
-					"ORDER BY due FETCH FIRST $4 ROWS WITH TIES", 4, types, values, true);
+					"ORDER BY due LIMIT $4", 4, types, values, true);
 	for (uint64 i = 0; i < count; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -315,7 +318,7 @@ take_due(Tick *tick, int number, int room)
 		watermark = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
 	}
 	tick->due += count;
-	tick->after[number].watermark = count < (uint64) room ? tick->at : watermark;
+	tick->after[number].watermark = count < (uint64) room ? tick->at : Max(tick->slots[number].watermark, watermark - 1);
 	tick->more |= count >= (uint64) room;
 	SPI_freetuptable(SPI_tuptable);
 }
