@@ -112,14 +112,6 @@ COMMENT ON FUNCTION crm.touch(bigint[], text) IS
 'captures that facts of customers have changed, of a kind, or (NULL) of any; customers NULL means that it may be anybody. For facts that no watched table holds, and for those who do not want to wait for the clock. Somebody who has not changed is looked at in vain';
 
 CREATE FUNCTION crm.forget_changes() RETURNS void
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-	SET search_path = pg_catalog, pg_temp
-AS $function$
-BEGIN
-	UPDATE crm.change_log_current SET current = NULL;
-	DELETE FROM crm.change_log_0;
-	DELETE FROM crm.change_log_1;
-	DELETE FROM crm.change_log_2;
-END
-$function$;
-COMMENT ON FUNCTION crm.forget_changes() IS 'deletes what is in the change log; nothing more is logged until somebody begins to read. For crm.stop_ticks()';
+	AS 'MODULE_PATHNAME', 'crm_feed_forget_changes'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION crm.forget_changes() IS 'deletes what is in the change log, and all positions in it; nothing more is logged until somebody begins to read. For crm.stop_ticks()';

@@ -119,7 +119,6 @@ BEGIN
 	PERFORM crm.lock_segments();
 	PERFORM crm.lock_slots();
 	DELETE FROM crm.slot;
-	DELETE FROM crm.change_cursor;
 	DELETE FROM crm.pending;
 	DELETE FROM crm.deadline;
 	PERFORM crm.forget_changes();

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "feed/capture.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -23,6 +24,9 @@ _PG_init(void)
 {
 	clock_define_gucs();
 	capture_define_gucs();
+	worker_define_gucs();
 
 	MarkGUCPrefixReserved("crm_marketing");
+
+	worker_register();
 }

@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "feed/capture.h"
 #include "feed/capture_private.h"
 

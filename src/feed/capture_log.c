@@ -323,6 +323,27 @@ capture_begin(void)
 	CacheInvalidateRelcacheByRelid(pointer);
 }
 
+PG_FUNCTION_INFO_V1(crm_feed_forget_changes);
+
+Datum
+crm_feed_forget_changes(PG_FUNCTION_ARGS)
+{
+	FeedRights	rights;
+
+	(void) fcinfo;
+	feed_forbid_within_query();
+	SPI_connect();
+	feed_enter_extension(&rights);
+	feed_execute("DELETE FROM crm.change_cursor", 0, NULL, NULL, NULL);
+	feed_execute("UPDATE crm.change_log_current SET current = NULL", 0, NULL, NULL, NULL);
+	for (int i = 0; i < LOGS; i++)
+		feed_execute(psprintf("DELETE FROM crm.change_log_%d", i), 0, NULL, NULL, NULL);
+	CacheInvalidateRelcacheByRelid(feed_relation("change_log_current"));
+	feed_leave(&rights);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
 /*
  * Empties what was read, and moves the pointer on when the table that is written to has grown and the next one is empty. To
  * be called by a reader after it has stored its position, as the extension, connected to SPI.

@@ -5,6 +5,7 @@
 #ifndef CRM_RFM_POPULATION_PRIVATE_H
 #define CRM_RFM_POPULATION_PRIVATE_H
 
+#include "compat.h"
 #include "score/rfm_population.h"
 
 #define RFM_POPULATION_MAGIC 0x72666d70
@@ -92,8 +93,7 @@ extern void rfm_radix_sort(RfmSorter *sorter);
 extern RfmPopulation *rfm_population_allocate(MemoryContext parent, RfmCounting counting, const char *zone);
 extern uint32 rfm_population_append(RfmPopulation *population, int64 customer, TimestampTz last, uint32 count);
 extern uint32 *rfm_population_order_by(RfmPopulation *population, RfmSorter *sorter);
-extern void rfm_population_mismatch(const RfmPopulation *population, RfmCounting counting, const char *zone)
-			pg_attribute_noreturn();
+pg_noreturn extern void rfm_population_mismatch(const RfmPopulation *population, RfmCounting counting, const char *zone);
 
 /* rfm_money.c */
 extern const int64 rfm_power_of_ten[DECIMAL_MAX_SCALE + 1];

@@ -72,6 +72,10 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM newest AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
+	SELECT 'worker', w.state, CASE WHEN w.preloaded THEN pg_catalog.format('last tick %s', w.last_tick)
+								   ELSE 'crm.run_ticks() from cron does the same' END
+	  FROM crm.worker_status() AS w
+	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || ': ' || e.message
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC
