@@ -73,7 +73,7 @@ run_one_tick(int max_customers, bool mend, TickOutcome *outcome)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *error = NULL;
+	ErrorData  *volatile error = NULL;
 
 	memset(outcome, 0, sizeof(*outcome));
 	BeginInternalSubTransaction(NULL);
