@@ -551,6 +551,20 @@ crm_feed_unwatch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(count);
 }
 
+/* What the name means now; InvalidOid for nothing. */
+static Oid
+named_relation(const char *name)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		result;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = CStringGetTextDatum(name);
+	fcinfo->args[0].isnull = false;
+	result = to_regclass(fcinfo);
+	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(result);
+}
+
 /* Where another table has come under the name that was watched, it is watched from now on. As the watch's definer. */
 static bool
 follow_name(CaptureWatch *watch)
@@ -569,7 +583,7 @@ follow_name(CaptureWatch *watch)
 
 		SPI_connect();
 		feed_enter(&rights, watch->role, watch->search_path);
-		now = DatumGetObjectId(DirectFunctionCall1(to_regclass, CStringGetTextDatum(watch->relation_name)));
+		now = named_relation(watch->relation_name);
 		if (OidIsValid(now) && now != watch->relation)
 		{
 			feed_begin_impatience(&impatience);
@@ -614,7 +628,7 @@ check_watch(CaptureWatch *watch)
 	Oid			types[] = {INT4OID, REGCLASSOID, INT8OID};
 	Datum		values[3];
 	int64		files = files_of(watch->relation);
-	Oid			named = DatumGetObjectId(DirectFunctionCall1(to_regclass, CStringGetTextDatum(watch->relation_name)));
+	Oid			named = named_relation(watch->relation_name);
 	const char *why = NULL;
 
 	if (OidIsValid(named) && named != watch->relation && OidIsValid(watch->role) && follow_name(watch))

@@ -93,6 +93,9 @@ extern uint64 feed_refresh_identities(void);
  */
 extern void feed_mark(const char *kind, const char *reason);
 
+/* How many marks this process has set. */
+extern uint64 feed_marks;
+
 /* Has a feed that can be read such a mark, that a refresh takes away? */
 extern bool feed_needs_refresh(void);
 

@@ -181,6 +181,8 @@ feed_refresh_identities(void)
 	return made;
 }
 
+uint64		feed_marks = 0;
+
 void
 feed_mark(const char *kind, const char *reason)
 {
@@ -188,6 +190,8 @@ feed_mark(const char *kind, const char *reason)
 	Datum		values[2];
 	FeedRights	rights;
 
+	if (reason != NULL)
+		feed_marks++;
 	values[0] = CStringGetTextDatum(kind);
 	values[1] = reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0;
 	SPI_connect();

@@ -696,8 +696,12 @@ crm_segment_tick(PG_FUNCTION_ARGS)
 		}
 		else
 		{
+			uint64		marks = feed_marks;
+
 			tick->routed = route_changes();
 			work(tick);
+			/* what could not be told as customers is the next one's */
+			tick->more |= feed_marks != marks;
 		}
 	}
 	SPI_finish();

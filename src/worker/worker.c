@@ -159,7 +159,8 @@ crm_worker_main(Datum argument)
 		mend = true;
 		if (TimestampDifferenceExceeds(busy, GetCurrentTimestamp(), LINGER_MS))
 			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, worker_naptime, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 outcome.more ? Min(worker_naptime, 50) : worker_naptime, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 	if (place->live)
