@@ -62,7 +62,7 @@ CREATE TABLE crm.tick_error (
 	hint		text,
 	context		text
 );
-COMMENT ON TABLE crm.tick_error IS 'the last 100 errors of ticks that crm.run_ticks() has survived';
+COMMENT ON TABLE crm.tick_error IS 'the last 100 errors of ticks that crm.run_ticks() and the background worker have survived';
 COMMENT ON COLUMN crm.tick_error.error_id IS 'number of the error';
 COMMENT ON COLUMN crm.tick_error.at IS 'when, by the clock';
 COMMENT ON COLUMN crm.tick_error.sqlstate IS 'its code';

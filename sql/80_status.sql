@@ -28,6 +28,12 @@ CREATE VIEW crm.status (item, state, detail) AS
 			WHEN 'off' THEN 'every transaction costs a refresh of all segments'
 			ELSE 'changes are not captured at all: stored segments go wrong until crm.refresh_segments()' END
 	UNION ALL
+	SELECT 'worker', CASE WHEN w.preloaded THEN w.state ELSE 'none' END,
+		   CASE WHEN NOT w.preloaded THEN 'crm_marketing is not in shared_preload_libraries: call crm.run_ticks(), as from cron'
+				WHEN w.launcher_pid IS NULL THEN 'the launcher does not run; last tick ' || coalesce(w.last_tick::text, 'never')
+				ELSE pg_catalog.concat('process ' || w.worker_pid || ', ', 'last tick ', coalesce(w.last_tick::text, 'never')) END
+	  FROM crm.worker_status() AS w
+	UNION ALL
 	SELECT pg_catalog.format('feed %s', f.kind),
 		   CASE WHEN f.state IN ('released', 'stale') THEN f.state
 				WHEN f.state = 'tracked' THEN 'live'
@@ -72,16 +78,12 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM newest AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
-	SELECT 'worker', w.state, CASE WHEN w.preloaded THEN pg_catalog.format('last tick %s', w.last_tick)
-								   ELSE 'crm.run_ticks() from cron does the same' END
-	  FROM crm.worker_status() AS w
-	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || ': ' || e.message
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC
 	  LIMIT 1);
 COMMENT ON VIEW crm.status IS
-'how live the segments are: whether changes are captured, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, and the last error';
+'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, and the last error';
 COMMENT ON COLUMN crm.status.item IS 'what';
 COMMENT ON COLUMN crm.status.state IS 'how it is: a word, or a number';
 COMMENT ON COLUMN crm.status.detail IS 'more about it';

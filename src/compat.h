@@ -135,6 +135,13 @@ crm_owns_relation(Oid relid, Oid roleid)
 #define crm_range_serialize(type, lower, upper)	range_serialize(type, lower, upper, false)
 #endif
 
+/* A worker that ends when its database is dropped, renamed or copied */
+#if PG_VERSION_NUM >= 190000
+#define CRM_BGWORKER_INTERRUPTIBLE	BGWORKER_INTERRUPTIBLE
+#else
+#define CRM_BGWORKER_INTERRUPTIBLE	0
+#endif
+
 /*
  * Arithmetic of numeric that sets *failed instead of throwing an error (its
  * result is then NULL or meaningless).
