@@ -65,5 +65,11 @@ typedef struct CaptureWatch
 extern List *capture_watches(void);
 extern CaptureWatch *capture_watch_find(List *watches, int id);
 extern void capture_watch_error(int id, const char *message);
+extern void capture_check_table(Oid relation);	/* whether the current user may watch it */
+extern void capture_make_triggers(const CaptureWatch *watch);	/* as the table's owner, connected to SPI, as the next */
+extern void capture_drop_triggers(const CaptureWatch *watch);
+
+/* capture_tables.c */
+extern int64 capture_files_of(Oid relation);
 
 #endif							/* CRM_CAPTURE_PRIVATE_H */

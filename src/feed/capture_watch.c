@@ -4,37 +4,25 @@
  *
  * A watch is a row of crm.watch and two triggers on the shop's table, which know the row's number and the columns of the
  * key. The triggers belong to the shop's table: they are dumped and restored with it, and go with the extension.
- *
- * Triggers do not see everything. A partition that is attached, detached, dropped or truncated by itself, and a table that
- * another one takes the place of, change what a feed says without any row being written. So what files a watched table
- * consists of is remembered, and compared before each reading.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/parse_param.h"
 #include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
-#include "utils/syscache.h"
 
 #include "compat.h"
 #include "feed/capture.h"
@@ -143,36 +131,6 @@ capture_watch_error(int id, const char *message)
 				 2, types, values, message == NULL ? " n" : NULL);
 }
 
-/*
- * A number for the files that a table consists of, with all its partitions: another one after TRUNCATE, after a partition
- * came or went, and after a rewrite, which is looked at in vain. 0 if there is no such table.
- */
-static int64
-files_of(Oid relation)
-{
-	uint64		sum = 1;
-	ListCell   *cell;
-
-	if (get_rel_relkind(relation) == '\0')
-		return 0;
-	foreach(cell, find_all_inheritors(relation, NoLock, NULL))
-	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
-		uint64		one;
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		/* splitmix64 of both, added up: the order of partitions is nothing to us */
-		one = ((uint64) lfirst_oid(cell) << 32 | ((Form_pg_class) GETSTRUCT(tuple))->relfilenode) +
-			UINT64CONST(0x9e3779b97f4a7c15);
-		ReleaseSysCache(tuple);
-		one = (one ^ (one >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
-		one = (one ^ (one >> 27)) * UINT64CONST(0x94d049bb133111eb);
-		sum += one ^ (one >> 31);
-	}
-	return (int64) (sum == 0 ? 1 : sum);
-}
-
 /* The column of the table that a query's column is, or 0. */
 static AttrNumber
 source_column(Query *query, Node *expr, Oid relation)
@@ -227,8 +185,8 @@ find_key(const FeedSource *source, Oid relation)
 	return column > 0 ? get_attname(relation, column, false) : NULL;
 }
 
-static void
-check_table(Oid relation)
+void
+capture_check_table(Oid relation)
 {
 	char	   *name = get_rel_name(relation);
 	char		kind = get_rel_relkind(relation);
@@ -355,8 +313,8 @@ execute(const char *sql)
 }
 
 /* As the owner of the table, connected to SPI. */
-static void
-make_triggers(const CaptureWatch *watch)
+void
+capture_make_triggers(const CaptureWatch *watch)
 {
 	char	   *table = table_name(watch->relation);
 	StringInfoData arguments;
@@ -377,8 +335,8 @@ make_triggers(const CaptureWatch *watch)
 	}
 }
 
-static void
-drop_triggers(const CaptureWatch *watch)
+void
+capture_drop_triggers(const CaptureWatch *watch)
 {
 	for (int truncate = 0; truncate < 2; truncate++)
 	{
@@ -445,7 +403,7 @@ remove_watches(const char *kind, Oid relation)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("must be owner of table %s", get_rel_name(watch->relation))));
-		drop_triggers(watch);
+		capture_drop_triggers(watch);
 		feed_enter_extension(&rights);
 		feed_execute("DELETE FROM crm.watch WHERE watch_id OPERATOR(pg_catalog.=) $1", 1, types, values, NULL);
 		feed_leave(&rights);
@@ -482,7 +440,7 @@ crm_feed_watch(PG_FUNCTION_ARGS)
 	watch.mapping = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	feed_forbid_within_query();
 	source = watched_source(kind);
-	check_table(watch.relation);
+	capture_check_table(watch.relation);
 	if (!PG_ARGISNULL(2))
 	{
 		if (array_contains_nulls(PG_GETARG_ARRAYTYPE_P(2)))
@@ -522,11 +480,11 @@ crm_feed_watch(PG_FUNCTION_ARGS)
 	feed_begin_impatience(&impatience);
 	SPI_connect();
 	(void) remove_watches(kind, watch.relation);
-	watch.files = files_of(watch.relation);
+	watch.files = capture_files_of(watch.relation);
 	feed_enter_extension(&rights);
 	store_watch(&watch, key);
 	feed_leave(&rights);
-	make_triggers(&watch);
+	capture_make_triggers(&watch);
 	/* what has happened until now was not captured */
 	feed_mark(kind, "watched");
 	SPI_finish();
@@ -549,150 +507,4 @@ crm_feed_unwatch(PG_FUNCTION_ARGS)
 	SPI_finish();
 	feed_end_impatience(&impatience);
 	PG_RETURN_INT32(count);
-}
-
-/* What the name means now; InvalidOid for nothing. */
-static Oid
-named_relation(const char *name)
-{
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		result;
-
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(name);
-	fcinfo->args[0].isnull = false;
-	result = to_regclass(fcinfo);
-	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(result);
-}
-
-/* Where another table has come under the name that was watched, it is watched from now on. As the watch's definer. */
-static bool
-follow_name(CaptureWatch *watch)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool followed = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		FeedRights	rights;
-		FeedImpatience impatience;
-		Oid			now;
-
-		SPI_connect();
-		feed_enter(&rights, watch->role, watch->search_path);
-		now = named_relation(watch->relation_name);
-		if (OidIsValid(now) && now != watch->relation)
-		{
-			feed_begin_impatience(&impatience);
-			check_table(now);
-			drop_triggers(watch);
-			watch->relation = now;
-			make_triggers(watch);
-			feed_end_impatience(&impatience);
-			followed = true;
-		}
-		feed_leave(&rights);
-		SPI_finish();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		capture_watch_error(watch->id, error->message);
-		FreeErrorData(error);
-		followed = false;
-	}
-	PG_END_TRY();
-	return followed;
-}
-
-/* As the extension, connected to SPI. */
-static void
-check_watch(CaptureWatch *watch)
-{
-	Oid			types[] = {INT4OID, REGCLASSOID, INT8OID};
-	Datum		values[3];
-	int64		files = files_of(watch->relation);
-	Oid			named = named_relation(watch->relation_name);
-	const char *why = NULL;
-
-	if (OidIsValid(named) && named != watch->relation && OidIsValid(watch->role) && follow_name(watch))
-	{
-		files = files_of(watch->relation);
-		capture_watch_error(watch->id, NULL);
-		why = "a table was replaced";
-	}
-	else if (files == watch->files)
-		return;
-	else
-		why = files == 0 ? "a table was dropped" : "a table was truncated, rewritten, or has other partitions";
-	values[0] = Int32GetDatum(watch->id);
-	values[1] = ObjectIdGetDatum(watch->relation);
-	values[2] = Int64GetDatum(files);
-	feed_execute("UPDATE crm.watch AS w SET relation = $2, files = $3 WHERE w.watch_id = $1", 3, types, values, NULL);
-	feed_mark(watch->kind, why);
-}
-
-/* Nothing in the catalogs has changed since all tables were looked at, in a transaction that was committed. */
-static bool looked = false;
-static bool looking = false;
-
-static void
-look_again(Datum argument, Oid relid)
-{
-	(void) argument;
-	(void) relid;
-	looked = looking = false;
-}
-
-static void
-at_end(XactEvent event, void *arg)
-{
-	(void) arg;
-
-	if (event == XACT_EVENT_COMMIT && looking)
-		looked = true;
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		looking = false;
-}
-
-void
-capture_check_tables(void)
-{
-	static bool registered = false;
-	FeedRights	rights;
-	ListCell   *cell;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(look_again, (Datum) 0);
-		RegisterXactCallback(at_end, NULL);
-		registered = true;
-	}
-	AcceptInvalidationMessages();
-	if (looked)
-		return;
-	looking = true;
-	SPI_connect();
-	feed_enter_extension(&rights);
-	foreach(cell, capture_watches())
-		check_watch(lfirst(cell));
-	feed_mend();
-	feed_leave(&rights);
-	SPI_finish();
 }

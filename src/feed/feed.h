@@ -62,6 +62,9 @@ typedef struct FeedCustomers
 	const int64 *ids;
 } FeedCustomers;
 
+/* Their ids as an SQL array. */
+extern Datum feed_customers_array(const FeedCustomers *customers);
+
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);
 

@@ -132,7 +132,6 @@ typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, T
 extern void feed_read_customer_events(int64 customer, FeedTracked row, void *context);
 
 /* feed_read.c */
-extern Datum feed_customers_array(const FeedCustomers *customers);
 extern void feed_error_callback(void *kind);	/* whose error it is */
 extern bool feed_has_rows(const char *sql, int64 customer); /* run as the extension's owner */
 

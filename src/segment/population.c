@@ -154,16 +154,6 @@ unpack_segments(Value packed, int *count)
 	return segments;
 }
 
-static Datum
-int8_array(const FeedCustomers *customers)
-{
-	Datum	   *ids = palloc(sizeof(Datum) * Max(customers->count, 1));
-
-	for (int i = 0; i < customers->count; i++)
-		ids[i] = Int64GetDatum(customers->ids[i]);
-	return PointerGetDatum(construct_array(ids, customers->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 static void
 receiver_nothing(DestReceiver *self)
 {
@@ -236,7 +226,7 @@ read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int
 	params->params[0].pflags = PARAM_FLAG_CONST;
 	if (customers != NULL)
 	{
-		params->params[0].value = int8_array(customers);
+		params->params[0].value = feed_customers_array(customers);
 		sql = psprintf("%s WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", sql);
 	}
 	options.params = params;

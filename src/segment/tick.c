@@ -12,17 +12,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -33,11 +28,9 @@
 #include "segment/refresh.h"
 #include "segment/renewal.h"
 #include "segment/slot.h"
+#include "segment/tick_private.h"
 
 PG_FUNCTION_INFO_V1(crm_segment_tick);
-
-#define CONSUMER "segments"
-#define ROUTED_AT_ONCE 10000
 
 /* Kinds of the program are bits of a set; these two stand before them. */
 #define TOUCHED_ALL 0			/* anything */
@@ -77,149 +70,11 @@ typedef struct Tick
 	bool		more;
 } Tick;
 
-/* The compiled segments, kept until a definition changes. */
-static MemoryContext kept_context = NULL;
-static SegmentProgram *kept_segments = NULL;
-static bool kept_valid = false;
-static Oid	kept_relation = InvalidOid;
-
-static void
-forget_segments(Datum argument, Oid relid)
-{
-	(void) argument;
-
-	if (!OidIsValid(relid) || relid == kept_relation)
-		kept_valid = false;
-}
-
-static SegmentProgram *
-load_segments(void)
-{
-	static bool registered = false;
-	MemoryContext building;
-	MemoryContext old;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_segments, (Datum) 0);
-		registered = true;
-	}
-	AcceptInvalidationMessages();
-	if (kept_valid)
-		return kept_segments;
-	kept_relation = get_relname_relid("segment", get_namespace_oid("crm", false));
-	kept_valid = true;			/* what is heard from here on makes it false again */
-	building = AllocSetContextCreate(CurrentMemoryContext, "crm segments", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(building);
-	/* newer than whatever was heard of */
-	PushActiveSnapshot(GetLatestSnapshot());
-	PG_TRY();
-	{
-		kept_segments = segment_program_load();
-	}
-	PG_CATCH();
-	{
-		kept_valid = false;
-		kept_segments = NULL;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	PopActiveSnapshot();
-	MemoryContextSwitchTo(old);
-	MemoryContextSetParent(building, CacheMemoryContext);
-	if (kept_context != NULL)
-		MemoryContextDelete(kept_context);
-	kept_context = building;
-	return kept_segments;
-}
-
-static uint64
-execute(const char *sql, int nargs, Oid *types, Datum *values, bool read_only)
-{
-	int			code = SPI_execute_with_args(sql, nargs, types, values, NULL, read_only, 0);
-
-	if (code < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
-	return SPI_processed;
-}
-
-/* What the log gives, on its way to the slots. */
-typedef struct Routing
-{
-	int			count;
-	Datum		slots[ROUTED_AT_ONCE];
-	Datum		customers[ROUTED_AT_ONCE];
-	Datum		kinds[ROUTED_AT_ONCE];
-	bool		nulls[ROUTED_AT_ONCE];
-	MemoryContext context;		/* of the texts */
-	uint64		total;
-} Routing;
-
-static void
-put_pending(Routing *routing)
-{
-	Oid			types[] = {INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID};
-	Datum		values[3];
-	int			one = 1;
-
-	if (routing->count == 0)
-		return;
-	values[0] = PointerGetDatum(construct_array(routing->slots, routing->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-	values[1] = PointerGetDatum(construct_array(routing->customers, routing->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[2] = PointerGetDatum(construct_md_array(routing->kinds, routing->nulls, 1, &routing->count, &one, TEXTOID, -1,
-												   false, TYPALIGN_INT));
-	(void) execute("INSERT INTO crm.pending (slot, seq, customer_id, kind) "
-				   "SELECT u.s, pg_catalog.nextval('crm.pending_seq'), u.c, u.k "
-				   "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u (s, c, k)",
-				   3, types, values, false);
-	routing->count = 0;
-	MemoryContextReset(routing->context);
-}
-
-static void
-route(void *context, const char *kind, int64 customer)
-{
-	Routing    *routing = context;
-	int			n = routing->count;
-
-	routing->slots[n] = Int32GetDatum(population_slot(customer));
-	routing->customers[n] = Int64GetDatum(customer);
-	routing->nulls[n] = kind == NULL;
-	if (kind != NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(routing->context);
-
-		routing->kinds[n] = CStringGetTextDatum(kind);
-		MemoryContextSwitchTo(old);
-	}
-	routing->total++;
-	if (++routing->count == ROUTED_AT_ONCE)
-		put_pending(routing);
-}
-
-static uint64
-route_changes(void)
-{
-	Routing    *routing = palloc(sizeof(Routing));
-	uint64		total;
-
-	routing->count = 0;
-	routing->total = 0;
-	routing->context = AllocSetContextCreate(CurrentMemoryContext, "routed kinds", ALLOCSET_DEFAULT_SIZES);
-	(void) capture_read(CONSUMER, route, routing);
-	put_pending(routing);
-	total = routing->total;
-	MemoryContextDelete(routing->context);
-	pfree(routing);
-	return total;
-}
-
 /* Is there anything that only a refresh of all customers puts right, and does? */
 static bool
 needs_refresh(void)
 {
-	const SegmentProgram *segments = load_segments();
+	const SegmentProgram *segments = tick_segments();
 	bool	   *unreadable;
 	bool	   *left_alone;
 
@@ -271,7 +126,7 @@ take_pending(Tick *tick, int number, int room)
 {
 	Oid			types[] = {INT4OID, INT8OID, INT4OID};
 	Datum		values[] = {Int32GetDatum(number), Int64GetDatum(tick->slots[number].position), Int32GetDatum(room)};
-	uint64		count = execute("SELECT seq, customer_id, kind FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 "
+	uint64		count = tick_execute("SELECT seq, customer_id, kind FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 "
 								"AND seq OPERATOR(pg_catalog.>) $2 ORDER BY seq LIMIT $3", 3, types, values, true);
 
 	for (uint64 i = 0; i < count; i++)
@@ -306,7 +161,7 @@ take_due(Tick *tick, int number, int room)
 
 	if (watermark >= tick->at)
 		return;
-	count = execute("SELECT customer_id, due FROM crm.deadline WHERE slot OPERATOR(pg_catalog.=) $1 "
+	count = tick_execute("SELECT customer_id, due FROM crm.deadline WHERE slot OPERATOR(pg_catalog.=) $1 "
 					"AND due OPERATOR(pg_catalog.>) $2 AND due OPERATOR(pg_catalog.<=) $3 "
 					"ORDER BY due LIMIT $4", 4, types, values, true);
 	for (uint64 i = 0; i < count; i++)
@@ -332,7 +187,7 @@ lock_slots(Tick *tick)
 	uint64		count;
 	bool		isnull;
 
-	count = execute("SELECT s.slot FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
+	count = tick_execute("SELECT s.slot FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
 					"(SELECT o.* FROM crm.slot AS o WHERE o.slot OPERATOR(pg_catalog.=) g ORDER BY o.turn DESC LIMIT 1) AS s "
 					"WHERE EXISTS (SELECT FROM crm.pending AS p "
 					"WHERE p.slot OPERATOR(pg_catalog.=) s.slot AND p.seq OPERATOR(pg_catalog.>) s.position) "
@@ -420,10 +275,10 @@ number_of_segment(const SegmentProgram *segments, int32 id)
 
 /* Who is asked for what, by what was touched and by whose deadline is stored. */
 static void
-decide_askings(Tick *tick, const FeedCustomers *customers, Datum ids)
+decide_askings(Tick *tick, const FeedCustomers *customers)
 {
 	Oid			types[] = {INT8ARRAYOID};
-	Datum		values[] = {ids};
+	Datum		values[] = {feed_customers_array(customers)};
 	const Asking *all = asking_for(tick, bms_make_singleton(TOUCHED_ALL));
 	uint64		count;
 	bool		isnull;
@@ -434,7 +289,7 @@ decide_askings(Tick *tick, const FeedCustomers *customers, Datum ids)
 
 		entry->asking = asking_for(tick, entry->touched);
 	}
-	count = execute("SELECT customer_id, segment_id FROM crm.deadline WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)",
+	count = tick_execute("SELECT customer_id, segment_id FROM crm.deadline WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)",
 					1, types, values, true);
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -508,8 +363,6 @@ renew_customers(Tick *tick)
 	Population	population;
 	HASH_SEQ_STATUS status;
 	TickCustomer *entry;
-	Datum	   *datums = palloc(sizeof(Datum) * Max(count, 1));
-	Datum		array;
 	bool	   *unreadable;
 	TimestampTz oldest = tick->at;
 	int			n = 0;
@@ -518,12 +371,8 @@ renew_customers(Tick *tick)
 		return;
 	hash_seq_init(&status, tick->customers);
 	while ((entry = hash_seq_search(&status)) != NULL)
-	{
-		datums[n] = Int64GetDatum(entry->customer);
 		ids[n++] = entry->customer;
-	}
-	array = PointerGetDatum(construct_array(datums, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	decide_askings(tick, &customers, array);
+	decide_askings(tick, &customers);
 	(void) refresh_readable(tick->segments, &unreadable, &tick->left_alone);
 
 	request.from = tick->at;
@@ -582,7 +431,7 @@ store_slots(Tick *tick)
 			continue;
 		if (purge && after->purged < after->position)
 		{
-			(void) execute("DELETE FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.>) $2 "
+			(void) tick_execute("DELETE FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 AND seq OPERATOR(pg_catalog.>) $2 "
 						   "AND seq OPERATOR(pg_catalog.<=) $3", 3, types, values, false);
 			after->purged = after->position;
 		}
@@ -610,13 +459,13 @@ work(Tick *tick)
 	lock_slots(tick);
 	PushActiveSnapshot(GetLatestSnapshot());
 	load_slots(tick);
-	tick->segments = load_segments();
+	tick->segments = tick_segments();
 	take_customers(tick);
 	renew_customers(tick);
 	PopActiveSnapshot();
 	store_slots(tick);
 	if (tick->renewal.entered + tick->renewal.left > 0)
-		(void) execute("SELECT pg_catalog.pg_notify('crm_segment_change', '')", 0, NULL, NULL, false);
+		(void) tick_execute("SELECT pg_catalog.pg_notify('crm_segment_change', '')", 0, NULL, NULL, false);
 }
 
 static TimestampTz
@@ -679,7 +528,7 @@ crm_segment_tick(PG_FUNCTION_ARGS)
 			if (!slot_load(slots))
 			{
 				slot_begin();
-				tick->routed = route_changes();
+				tick->routed = tick_route_changes();
 			}
 			PopActiveSnapshot();
 		}
@@ -698,7 +547,7 @@ crm_segment_tick(PG_FUNCTION_ARGS)
 		{
 			uint64		marks = feed_marks;
 
-			tick->routed = route_changes();
+			tick->routed = tick_route_changes();
 			work(tick);
 			/* what could not be told as customers is the next one's */
 			tick->more |= feed_marks != marks;
