@@ -118,33 +118,48 @@ right_at(const Renewal *renewal, const Renewed *renewed, const Segment *segment)
 			   renewal->slots[population_slot(renewed->customer)].watermark);
 }
 
-/* A dynamic segment's answer for a customer has changed: finds out whether time alone did it, and when. */
+/* Setting the instant that is set already would forget what is known at it. */
 static void
-log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const Segment *segment, bool entered)
+set_instant(Renewal *renewal, TimestampTz at, TimestampTz *current)
+{
+	if (*current != at)
+		evaluation_set_instant(renewal->evaluation, at, false, 0);
+	*current = at;
+}
+
+/*
+ * Finds out whether time alone, or a fact that has its own instant, has changed a dynamic segment's answer for a customer, and
+ * when: perhaps several times, and back again.
+ */
+static void
+log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const Segment *segment, bool was, bool now,
+				   TimestampTz *current)
 {
 	Evaluation *ev = renewal->evaluation;
 	TimestampTz at;
 	TimestampTz until;
 	bool		truth;
-	bool		was = !entered;
 
 	if (!segment->evaluated)
 	{
-		log_change(renewed, segment->id, entered, renewal->at, MEMBERSHIP_EDIT);
+		if (was != now)
+			log_change(renewed, segment->id, now, renewal->at, MEMBERSHIP_EDIT);
 		return;
 	}
 	at = right_at(renewal, renewed, segment);
-	evaluation_set_instant(ev, at, false, 0);
+	if (at < renewal->at)
+		set_instant(renewal, at, current);
 	if (at >= renewal->at || evaluation_truth(ev, segment->root, &until) != was)
 	{
-		log_change(renewed, segment->id, entered, renewal->at, MEMBERSHIP_FACT);
+		if (was != now)
+			log_change(renewed, segment->id, now, renewal->at, MEMBERSHIP_FACT);
 		return;
 	}
 	while (until <= renewal->at)
 	{
 		at = until;
 		CHECK_FOR_INTERRUPTS();
-		evaluation_set_instant(ev, at, false, 0);
+		set_instant(renewal, at, current);
 		truth = evaluation_truth(ev, segment->root, &until);
 		if (truth != was)
 		{
@@ -155,12 +170,48 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 	}
 }
 
+static bool
+has_id(const int32 *ids, int count, int32 id)
+{
+	int			low = 0,
+				high = count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (ids[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && ids[low] == id;
+}
+
+/* All that has happened since the last evaluation in the segments that were asked, also what was over before we looked. */
+static void
+log_periods(Renewal *renewal, Renewed *renewed, const Facts *facts, const bool *wanted)
+{
+	const SegmentProgram *segments = renewal->segments;
+	TimestampTz current = DT_NOBEGIN;
+
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		const Segment *segment = segments->dynamic[d];
+
+		if ((wanted == NULL || wanted[d]) && (renewal->left_alone == NULL || !renewal->left_alone[d]))
+			log_dynamic_change(renewal, renewed, facts, segment, has_id(facts->segments, facts->nsegments, segment->id),
+							   has_id(renewed->segments, renewed->nsegments, segment->id), &current);
+	}
+}
+
 /* The difference between what is stored and what is so, in the log. */
 static void
 log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
 {
 	const int32 *now = renewed->segments;
 	int			nnow = renewed->nsegments;
+	TimestampTz current = DT_NOBEGIN;
 	int			i = 0,
 				j = 0;
 
@@ -180,7 +231,7 @@ log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
 		if (!renewed->present && segment != NULL)
 			log_change(renewed, id, false, renewal->at, MEMBERSHIP_GONE);
 		else if (segment != NULL)
-			log_dynamic_change(renewal, renewed, facts, segment, entered);
+			log_dynamic_change(renewal, renewed, facts, segment, !entered, entered, &current);
 		if (entered)
 			j++;
 		else
@@ -261,15 +312,17 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		const Facts *facts = &slice->facts[c];
 		StoredDeadline before = slice->deadlines[c];
 		StoredDeadline after = {.due = DT_NOEND, .evaluated_at = renewal->at};
+		const bool *wanted = NULL;
 		Renewed    *renewed;
 		int			count = 0;
 		bool		differs;
+		bool		passed;
 
 		if ((c & 0xff) == 0)
 			CHECK_FOR_INTERRUPTS();
 		if (slice->present[c])
 		{
-			const bool *wanted = wanted_by == NULL ? NULL : wanted_by(context, facts->customer);
+			wanted = wanted_by == NULL ? NULL : wanted_by(context, facts->customer);
 
 			/* where the segment whose deadline is stored is not asked, that stands */
 			if (wanted != NULL && before.stored)
@@ -278,7 +331,9 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 			after.stored = !TIMESTAMP_IS_NOEND(after.due);
 		}
 		differs = count != facts->nsegments || memcmp(now, facts->segments, sizeof(int32) * (Size) count) != 0;
-		if (!differs && before.due == after.due && before.stored == after.stored)
+		/* who was touched, or whose deadline has passed, may have come and gone in between */
+		passed = renewal->live && slice->present[c] && (wanted_by != NULL || before.due <= renewal->at);
+		if (!differs && !passed && before.due == after.due && before.stored == after.stored)
 			continue;
 		renewed = palloc0(sizeof(Renewed));
 		renewed->customer = facts->customer;
@@ -286,6 +341,8 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		/* whoever had a row, be it an empty one, has facts->segments set */
 		renewed->stored = facts->segments != NULL;
 		renewed->differs = differs;
+		renewed->passed = passed;
+		renewed->wanted = wanted;
 		renewed->nsegments = count;
 		renewed->segments = palloc(sizeof(int32) * (Size) Max(count, 1));
 		memcpy(renewed->segments, now, sizeof(int32) * (Size) count);
@@ -301,11 +358,14 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		Renewed    *renewed = lfirst(cell);
 		const Facts *facts = &slice->facts[lfirst_int(place)];
 
-		if (!renewed->differs)
+		if (!renewed->differs && !renewed->passed)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		evaluation_set_facts(renewal->evaluation, facts);
-		log_difference(renewal, renewed, facts);
+		if (renewed->passed)
+			log_periods(renewal, renewed, facts, renewed->wanted);
+		else
+			log_difference(renewal, renewed, facts);
 	}
 	list_free(places);
 	pfree(now);
@@ -325,7 +385,9 @@ renewal_write(Renewal *renewal, MembershipWriter *writer, const Renewed *renewed
 		else
 			renewal->left++;
 	}
-	if (renewed->before.due != renewed->after.due || renewed->before.stored != renewed->after.stored)
+	/* since when it is known is stored with it: what was logged is not to be logged once more */
+	if (renewed->before.due != renewed->after.due || renewed->before.stored != renewed->after.stored ||
+		(renewed->nchanges > 0 && renewed->after.stored))
 		membership_deadline(writer, renewed->customer, renewed->before.stored, renewed->after.due, renewed->after.segment,
 							renewed->after.evaluated_at);
 	if (renewed->differs)

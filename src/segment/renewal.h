@@ -36,6 +36,8 @@ typedef struct Renewed
 	bool		present;
 	bool		stored;			/* there is a row of memberships */
 	bool		differs;		/* and it is to be another one */
+	bool		passed;			/* something may have come and gone since the last evaluation */
+	const bool *wanted;			/* the segments that were asked; NULL for all */
 	int			nsegments;
 	int32	   *segments;
 	StoredDeadline before;

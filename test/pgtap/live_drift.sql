@@ -102,7 +102,7 @@ END
 $p$;
 CALL play(200);
 
-SELECT plan(6);
+SELECT plan(7);
 SELECT is_empty('SELECT * FROM drift', 'after each of 200 rounds, what is stored is what a fresh evaluation gives');
 SELECT is_empty($$
 	SELECT c.customer_id, c.segment_id, c.at
@@ -110,6 +110,10 @@ SELECT is_empty($$
 			  FROM crm.segment_change AS c) AS c
 	 WHERE c.entered IS NOT DISTINCT FROM c.before OR (c.before IS NULL AND NOT c.entered)
 $$, 'each enters and leaves by turns');
+SELECT is_empty($$
+	SELECT customer_id, segment_id, at, entered FROM crm.segment_change
+	 GROUP BY 1, 2, 3, 4 HAVING count(*) > 1
+$$, 'nothing is logged twice');
 SELECT is_empty($$
 	SELECT segment_id, customer_id FROM crm.segment_change
 	 GROUP BY 1, 2
