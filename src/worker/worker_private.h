@@ -16,8 +16,8 @@
 #define WORKER_DATABASES 128
 
 /* How long until a database is looked at again, in which nothing is known to be due; in ms. */
-#define REVISIT_LIVE 30000
-#define REVISIT_STORED 30000
+#define REVISIT_LIVE 10000
+#define REVISIT_STORED 10000
 #define REVISIT_NOT_INSTALLED 60000
 
 /* Whoever fails is tried again later, and ever later; in ms. */
