@@ -428,6 +428,8 @@ capture_read(const char *consumer, CaptureSink customer, void *context)
 		return false;
 	SPI_connect();
 	feed_enter_extension(&rights);
+	/* by index, always: what the planner takes for a small table may be full of rows that are dead, but not for everybody */
+	feed_set("enable_seqscan", "off");
 	capture_begin();
 	PushActiveSnapshot(GetLatestSnapshot());
 	now = current_position();
