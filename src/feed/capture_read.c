@@ -199,6 +199,17 @@ map_rows(CaptureWatch *watch, const LogRow *rows, int nrows, Mapped *mapped, Mem
 	Datum		values[CAPTURE_MAX_KEYS];
 	char		nulls[CAPTURE_MAX_KEYS];
 
+	if (!OidIsValid(watch->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", watch->definer)));
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (!OidIsValid(watch->types[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table %s does not exist", watch->keys[i], watch->relation_name)));
+	}
 	SPI_connect();
 	feed_enter(&rights, watch->role, watch->search_path);
 	plan = SPI_prepare_cursor(watch->mapping, nkeys, watch->types, CURSOR_OPT_GENERIC_PLAN);

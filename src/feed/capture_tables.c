@@ -20,11 +20,20 @@
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "feed/capture.h"
 #include "feed/capture_private.h"
 #include "feed/feed_private.h"
+
+/*
+ * A table that could not be watched in another's stead, for somebody was at work on it, is not captured: so we try again,
+ * but not at once, for the shop waits behind who waits for a lock.
+ */
+#define AGAIN_MS 5000
+
+static TimestampTz again = 0;
 
 /*
  * A number for the files that a table consists of, with all its partitions: another one after TRUNCATE, after a partition
@@ -120,6 +129,7 @@ follow_name(CaptureWatch *watch)
 			ReThrowError(error);
 		capture_watch_error(watch->id, error->message);
 		FreeErrorData(error);
+		again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
 		followed = false;
 	}
 	PG_END_TRY();
@@ -128,7 +138,7 @@ follow_name(CaptureWatch *watch)
 
 /* As the extension, connected to SPI. */
 static void
-check_watch(CaptureWatch *watch)
+check_watch(CaptureWatch *watch, bool may_follow)
 {
 	Oid			types[] = {INT4OID, REGCLASSOID, INT8OID};
 	Datum		values[3];
@@ -136,7 +146,7 @@ check_watch(CaptureWatch *watch)
 	Oid			named = named_relation(watch->relation_name);
 	const char *why = NULL;
 
-	if (OidIsValid(named) && named != watch->relation && OidIsValid(watch->role) && follow_name(watch))
+	if (may_follow && OidIsValid(named) && named != watch->relation && OidIsValid(watch->role) && follow_name(watch))
 	{
 		files = capture_files_of(watch->relation);
 		capture_watch_error(watch->id, NULL);
@@ -182,6 +192,7 @@ capture_check_tables(void)
 	static bool registered = false;
 	FeedRights	rights;
 	ListCell   *cell;
+	bool		may_follow;
 
 	if (!registered)
 	{
@@ -190,13 +201,16 @@ capture_check_tables(void)
 		registered = true;
 	}
 	AcceptInvalidationMessages();
-	if (looked)
+	may_follow = again == 0 || GetCurrentTimestamp() >= again;
+	if (looked && (again == 0 || !may_follow))
 		return;
 	looking = true;
+	if (may_follow)
+		again = 0;
 	SPI_connect();
 	feed_enter_extension(&rights);
 	foreach(cell, capture_watches())
-		check_watch(lfirst(cell));
+		check_watch(lfirst(cell), may_follow);
 	feed_mend();
 	feed_leave(&rights);
 	SPI_finish();
