@@ -44,7 +44,7 @@ CREATE FUNCTION state_of(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(state || coalesce(': ' || detail, ''), '; ') FROM crm.status WHERE item = what$$;
 CREATE TABLE tap (n serial, line text);
 CALL crm.run_ticks();
-SELECT plan(31) AS p \gset
+SELECT plan(43) AS p \gset
 \echo :p
 SELECT is_empty('SELECT * FROM settled()', 'at first all is right');
 
@@ -125,48 +125,125 @@ CALL crm.run_ticks();
 SELECT is(state_of('watch item on shop.items'), 'error: permission denied for table hidden', 'a mapping has the rights of its definer');
 SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{4,5,6,7}', 'and costs a refresh when these do not suffice');
 
--- Who feeds us tries to act as who ticks
+-- Who feeds us tries to act as who ticks. A function of his that pretends to be immutable calls one that does what it can, and
+-- notes what it got.
 SET ROLE live_owner;
 SELECT crm.watch('item', 'shop.items', '{order_id}', 'SELECT user_id FROM shop.orders WHERE id = $1');
-CREATE FUNCTION shop.attack(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
+CREATE TABLE shop.loot (what text);
+CREATE TABLE shop.visit (n int);
+CREATE TABLE shop.trap (n int);
+CREATE FUNCTION shop.spring() RETURNS trigger LANGUAGE plpgsql AS $f$
 BEGIN
-	BEGIN
-		SET ROLE postgres;
-		ALTER ROLE live_owner SUPERUSER;
-	EXCEPTION WHEN OTHERS THEN NULL;
-	END;
-	BEGIN
-		PERFORM 1 FROM shop.hidden;
-		RAISE WARNING 'read what is hidden';
-	EXCEPTION WHEN insufficient_privilege THEN NULL;
-	END;
-	BEGIN
-		PERFORM crm.tick();
-	EXCEPTION WHEN OTHERS THEN NULL;
-	END;
-	RETURN n;
+	INSERT INTO shop.loot VALUES ('deferred as ' || current_user);
+	RETURN NULL;
 END
 $f$;
+CREATE CONSTRAINT TRIGGER spring AFTER INSERT ON shop.trap DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shop.spring();
+CREATE FUNCTION shop.do_evil() RETURNS void LANGUAGE plpgsql AS $f$
+DECLARE
+	evil text;
+BEGIN
+	INSERT INTO shop.visit VALUES (1);
+	FOREACH evil IN ARRAY ARRAY[
+		'SET ROLE postgres', 'SET LOCAL ROLE postgres', 'SET SESSION AUTHORIZATION postgres', 'RESET ROLE', 'RESET SESSION AUTHORIZATION',
+		$$SELECT set_config('role', 'postgres', false)$$, 'ALTER ROLE live_owner SUPERUSER', 'CREATE ROLE live_evil SUPERUSER',
+		'SELECT * FROM shop.hidden', 'SELECT * FROM pg_authid', 'SELECT * FROM crm.membership', 'DELETE FROM crm.membership',
+		'UPDATE crm.watch SET key = NULL', 'CREATE TEMP TABLE evil (n int)', 'INSERT INTO shop.trap VALUES (1)',
+		'SET CONSTRAINTS ALL DEFERRED; INSERT INTO shop.trap VALUES (1)', 'DECLARE evil CURSOR WITH HOLD FOR SELECT 1',
+		$$SELECT set_config('crm_marketing.capture', 'hard', false)$$, $$SELECT set_config('crm_marketing.now', '2001-01-01', false)$$,
+		'SELECT crm.tick()', 'SELECT crm.stop_ticks()', 'SELECT crm.forget_changes()', 'CREATE TABLE crm.evil (n int)',
+		'CREATE FUNCTION crm_feed.evil() RETURNS int LANGUAGE sql RETURN 1', $$SELECT pg_read_file('/etc/passwd')$$,
+		$$COPY shop.loot FROM PROGRAM 'id'$$, 'DROP EXTENSION crm_marketing CASCADE'] LOOP
+		BEGIN
+			EXECUTE evil;
+			INSERT INTO shop.loot VALUES (evil || ' as ' || current_user);
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+	END LOOP;
+	IF current_user <> 'live_owner' THEN
+		INSERT INTO shop.loot VALUES ('is ' || current_user);
+	END IF;
+	-- what is not to stay when it has returned
+	PERFORM set_config('search_path', 'shop, pg_catalog', false), set_config('TimeZone', 'Asia/Tokyo', false);
+END
+$f$;
+CREATE FUNCTION shop.attack(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM shop.do_evil(); RETURN n; END';
+-- and functions and operators that everybody's names could mean
+CREATE FUNCTION shop.note(a bigint, b bigint) RETURNS boolean LANGUAGE plpgsql AS $f$
+BEGIN
+	INSERT INTO shop.loot SELECT 'operator as ' || current_user WHERE current_user OPERATOR(pg_catalog.<>) 'live_owner';
+	RETURN pg_catalog.int8eq(a, b);
+END
+$f$;
+CREATE FUNCTION shop.note(a int, b int) RETURNS boolean LANGUAGE sql AS 'SELECT shop.note(a::bigint, b::bigint)';
+CREATE FUNCTION shop.note(a text, b text) RETURNS boolean LANGUAGE plpgsql AS $f$
+BEGIN
+	INSERT INTO shop.loot SELECT 'operator as ' || current_user WHERE current_user OPERATOR(pg_catalog.<>) 'live_owner';
+	RETURN pg_catalog.texteq(a, b);
+END
+$f$;
+CREATE OPERATOR shop.= (FUNCTION = shop.note, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE OPERATOR shop.= (FUNCTION = shop.note, LEFTARG = int, RIGHTARG = int);
+CREATE OPERATOR shop.= (FUNCTION = shop.note, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR shop.> (FUNCTION = shop.note, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE OPERATOR shop.<= (FUNCTION = shop.note, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE OPERATOR shop.+ (FUNCTION = shop.note, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE FUNCTION shop.max(bigint) RETURNS bigint LANGUAGE sql AS $$INSERT INTO shop.loot VALUES ('max as ' || current_user); SELECT $1$$;
+CREATE FUNCTION shop.unnest(int[]) RETURNS SETOF int LANGUAGE sql AS $$INSERT INTO shop.loot VALUES ('unnest as ' || current_user); SELECT pg_catalog.unnest($1)$$;
+CREATE FUNCTION shop.nextval(text) RETURNS bigint LANGUAGE sql AS $$INSERT INTO shop.loot VALUES ('nextval as ' || current_user); SELECT pg_catalog.nextval($1::regclass)$$;
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, at FROM shop.orders WHERE shop.attack(id) > 0');
 SELECT crm.watch('item', 'shop.items', '{order_id}', 'SELECT shop.attack(user_id) FROM shop.orders WHERE id = $1');
 RESET ROLE;
+SET search_path = shop, pg_catalog, public;
 CALL crm.run_ticks();
 INSERT INTO shop.orders (user_id) VALUES (8);
-INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id = 8;
+INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id OPERATOR(pg_catalog.=) 8;
 CALL crm.run_ticks();
-SELECT ok(NOT rolsuper, 'a feed and a mapping get no further than their definer') FROM pg_roles WHERE rolname = 'live_owner';
-SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{4,5,6,7,8}', 'and go on');
+SELECT count(*) FROM crm.status \g /dev/null
+SELECT count(*) FROM crm.verify_segments() \g /dev/null
+SELECT crm.refresh_segments() \g /dev/null
+CALL crm.run_ticks();
+SELECT current_setting('search_path') || ' ' || current_setting('TimeZone') || ' ' || current_user AS left_behind \gset
+RESET search_path;
+SELECT cmp_ok((SELECT count(*) FROM shop.visit), '>', 3::bigint, 'a feed and a mapping try to be more than their definer');
+SELECT is(:'left_behind'::text, 'shop, pg_catalog, public UTC postgres', 'what they set does not stay');
+SELECT is(ARRAY(SELECT DISTINCT what FROM shop.loot ORDER BY 1), '{}', 'they get nowhere');
+SELECT ok(NOT rolsuper, 'their definer is no superuser') FROM pg_roles WHERE rolname = 'live_owner';
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{4,5,6,7,8}', 'and they go on');
 SELECT is_empty('SELECT * FROM settled()', 'without an error');
 SET ROLE live_owner;
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, at FROM shop.orders');
+SELECT crm.watch('item', 'shop.items', '{order_id}', 'SELECT user_id FROM shop.orders WHERE id = $1');
 RESET ROLE;
+CALL crm.run_ticks();
+
+-- A mapping whose definer or whose column is not there any more
+ALTER ROLE live_owner RENAME TO live_other;
+INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id = 3;
+CALL crm.run_ticks();
+ALTER ROLE live_other RENAME TO live_owner;
+SELECT is(state_of('watch item on shop.items'), 'error: role "live_owner" does not exist', 'a mapping without its definer is not run as nobody');
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{3,4,5,6,7,8}', 'and costs a refresh');
+INSERT INTO shop.items SELECT id, 'b' FROM shop.orders WHERE user_id = 3;
+DELETE FROM shop.items WHERE sku = 'a' AND order_id = (SELECT id FROM shop.orders WHERE user_id = 3);
+ALTER TABLE shop.items RENAME order_id TO order_no;
+CALL crm.run_ticks();
+SELECT is(state_of('watch item on shop.items'), 'error: column "order_id" of table shop.items does not exist',
+		  'nor is one whose key was renamed while changes waited');
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{4,5,6,7,8}', 'it costs a refresh too');
+UPDATE shop.items SET sku = 'a' WHERE sku = 'b';
+CALL crm.run_ticks();
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{3,4,5,6,7,8}', 'as does every change from then on');
+ALTER TABLE shop.items RENAME order_no TO order_id;
 
 -- Over the cap
 SET crm_marketing.capture_max_keys = 2;
 INSERT INTO shop.orders (user_id) SELECT generate_series(9, 15);
 RESET crm_marketing.capture_max_keys;
+SELECT (crm.tick(mend => false)).more \g /dev/null
+SELECT is(state_of('feed order'), 'stale: changes were captured as a whole', 'a transaction over the cap is told of');
 CALL crm.run_ticks();
-SELECT is((SELECT count(*) FROM crm.members('bought')), 13::bigint, 'a transaction over the cap costs a refresh');
+SELECT is((SELECT count(*) FROM crm.members('bought')), 13::bigint, 'and costs a refresh');
 
 -- Feeds released for a migration, while orders come in
 SELECT crm.release_feeds() > 0 AS released;
@@ -188,8 +265,10 @@ INSERT INTO shop.parts VALUES (1), (2);
 CALL crm.run_ticks();
 SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{1,2}', 'rows of a partition are captured');
 TRUNCATE shop.parts_1;
+SELECT (crm.tick(mend => false)).more \g /dev/null
+SELECT is(state_of('feed part'), 'stale: a table was truncated, rewritten, or has other partitions', 'a partition truncated by itself is told of');
 CALL crm.run_ticks();
-SELECT is((SELECT count(*) FROM crm.members('has part')), 0::bigint, 'a partition truncated by itself is noticed');
+SELECT is((SELECT count(*) FROM crm.members('has part')), 0::bigint, 'and costs a refresh');
 CREATE TABLE shop.parts_2 AS SELECT g AS user_id, timestamptz '2026-01-01' AS at FROM generate_series(11, 13) AS g;
 ALTER TABLE shop.parts ATTACH PARTITION shop.parts_2 FOR VALUES IN (11, 12, 13, 14);
 CALL crm.run_ticks();
@@ -197,6 +276,15 @@ SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{11,12,13}', 'and o
 INSERT INTO shop.parts VALUES (14);
 CALL crm.run_ticks();
 SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{11,12,13,14}', 'in which rows are captured from then on');
+ALTER TABLE shop.parts DETACH PARTITION shop.parts_2;
+INSERT INTO shop.parts VALUES (3);
+INSERT INTO shop.parts_2 VALUES (15);
+CALL crm.run_ticks();
+SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{3}', 'one that goes takes its rows along, and is captured no more');
+ALTER TABLE shop.parts ATTACH PARTITION shop.parts_2 FOR VALUES IN (11, 12, 13, 14, 15);
+DELETE FROM shop.parts WHERE user_id = 15;
+CALL crm.run_ticks();
+SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{3,11,12,13,14}', 'and brings them when it comes back');
 DROP TABLE shop.parts_2;
 CALL crm.run_ticks();
 SELECT is_empty('SELECT * FROM settled()', 'and one that goes');
