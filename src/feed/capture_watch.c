@@ -216,11 +216,11 @@ capture_check_table(Oid relation)
 }
 
 static void
-check_key(CaptureWatch *watch)
+check_key(CaptureWatch *watch, int ncolumns)
 {
 	const char *name = get_rel_name(watch->relation);
 
-	if (watch->nkeys < 1 || watch->nkeys > CAPTURE_MAX_KEYS)
+	if (ncolumns < 1 || ncolumns > CAPTURE_MAX_KEYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a key must have 1 to %d columns", CAPTURE_MAX_KEYS)));
@@ -466,7 +466,7 @@ crm_feed_watch(PG_FUNCTION_ARGS)
 		key = PointerGetDatum(construct_array(&name, 1, TEXTOID, -1, false, TYPALIGN_INT));
 	}
 	load_key(&watch, key);
-	check_key(&watch);
+	check_key(&watch, ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(key)), ARR_DIMS(DatumGetArrayTypeP(key))));
 	watch.search_path = feed_current_path();
 	watch.definer = GetUserNameFromId(GetUserId(), false);
 	watch.relation_name = table_name(watch.relation);

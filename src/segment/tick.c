@@ -505,7 +505,11 @@ crm_segment_tick(PG_FUNCTION_ARGS)
 
 	feed_forbid_within_query();
 	tick->at = instant_argument(fcinfo);
-	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1 || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("whether a tick may mend must not be null")));
+	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a tick must take at least one customer")));
