@@ -144,17 +144,22 @@ tick(bool mend, Round *round)
 	end_transaction();
 }
 
+/* Another worker starts at an instant, or earlier, if somebody commits something, but not before another one. */
 static void
-leave(WorkerState state, TimestampTz due)
+leave(WorkerState state, TimestampTz due, TimestampTz not_before)
 {
-	worker_detach(state, due);
+	worker_detach(state, due, not_before);
 	proc_exit(0);
 }
 
 static void
 leave_for(WorkerState state, int64 ms)
 {
-	leave(state, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms));
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due = TimestampTzPlusMilliseconds(now, ms);
+
+	/* who gives way must not be back before the other one is done */
+	leave(state, due, state == WORKER_GAVE_WAY ? due : now);
 }
 
 static void
@@ -200,6 +205,9 @@ connect_to(Oid database)
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	/* from PostgreSQL 17 on */
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "crm_marketing worker", PGC_SUSET, PGC_S_OVERRIDE);
 }
@@ -281,7 +289,7 @@ crm_worker_main(Datum argument)
 
 		/* when it goes on, if nobody commits anything */
 		if (!round.success)
-			next = TimestampTzPlusMilliseconds(now, worker_patience(entry->tick_failures));
+			next = TimestampTzPlusMilliseconds(now, Min(worker_patience(entry->tick_failures), PATIENCE_TICK));
 		else if (round.outcome.more)
 			next = TimestampTzPlusMilliseconds(now, Min(worker_naptime, GATHER));
 		else if (round.outcome.done > 0)
@@ -296,11 +304,14 @@ crm_worker_main(Datum argument)
 			now >= TimestampTzPlusMilliseconds(started, LIFE) ||
 			(next > TimestampTzPlusMilliseconds(now, LINGER) &&
 			 (!round.success || now > TimestampTzPlusMilliseconds(worked, LINGER))))
-			leave(WORKER_RESTING, next);
+			leave(WORKER_RESTING, next, round.success ? now : next);
 
 		worker_set_state(WORKER_WAITING);
 		/* orders that come one after the other are evaluated together: half of the time, at most, is ours */
 		sleep_until(database, entry, Min(next, TimestampTzPlusMilliseconds(now, Min(GATHER, (now - begun) / 1000))), false);
-		sleep_until(database, entry, Min(next, TimestampTzPlusMilliseconds(now, worker_naptime)), round.success);
+		if (round.success)
+			sleep_until(database, entry, Min(next, TimestampTzPlusMilliseconds(now, worker_naptime)), true);
+		else
+			sleep_until(database, entry, next, false);
 	}
 }

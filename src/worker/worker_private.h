@@ -23,6 +23,7 @@
 /* Whoever fails is tried again later, and ever later; in ms. */
 #define PATIENCE_FIRST 1000
 #define PATIENCE_LAST 60000
+#define PATIENCE_TICK 10000		/* a tick, in which the customers of other feeds wait too */
 
 /* How long a worker waits for work after it has done some; in ms. */
 #define LINGER 5000
@@ -95,7 +96,7 @@ extern WorkerDatabase *worker_attach(Oid database);
 extern void worker_set_state(WorkerState state);
 
 /* Says why this process ends, and when another one is to start. To be called right before proc_exit(). */
-extern void worker_detach(WorkerState state, TimestampTz due);
+extern void worker_detach(WorkerState state, TimestampTz due, TimestampTz not_before);
 
 /* The worker that was started has ended, or has never come to life. */
 extern void worker_has_failed(WorkerDatabase *entry);

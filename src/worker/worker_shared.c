@@ -256,10 +256,9 @@ worker_set_state(WorkerState state)
 }
 
 void
-worker_detach(WorkerState state, TimestampTz due)
+worker_detach(WorkerState state, TimestampTz due, TimestampTz not_before)
 {
 	WorkerDatabase *entry = mine;
-	TimestampTz now = GetCurrentTimestamp();
 
 	mine = NULL;
 	SpinLockAcquire(&worker_shared->mutex);
@@ -267,8 +266,7 @@ worker_detach(WorkerState state, TimestampTz due)
 	entry->latch = NULL;
 	entry->state = state;
 	entry->due = due;
-	/* who gives way must not be back before the other one is done */
-	entry->not_before = state == WORKER_GAVE_WAY ? due : now;
+	entry->not_before = not_before;
 	entry->failures = 0;
 	SpinLockRelease(&worker_shared->mutex);
 	/* whoever commits from here on wakes the launcher, and who has done so just before has woken us */

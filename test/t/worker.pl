@@ -178,6 +178,11 @@ $node->reload;
 
 # What nobody may be connected for, while the worker is at work
 is_live('second', 'before it is renamed');
+# a deadline every 50 ms for a minute: there is always something to do
+$node->safe_psql('second', q{INSERT INTO orders (user_id, placed_at) SELECT 500 + g % 400, clock_timestamp() + g * interval '50 ms'
+	FROM generate_series(1, 1200) AS g});
+ok($node->poll_query_until('second', q{SELECT count(*) >= 10 FROM crm.segment_change WHERE segment = 'now' AND customer_id BETWEEN 500 AND 900}),
+	'the worker is busy');
 succeeds('ALTER DATABASE second RENAME TO other', 'a live database can be renamed');
 is_live('other', 'after it was renamed');
 succeeds('CREATE DATABASE copy TEMPLATE other', 'and copied');
