@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
@@ -128,6 +130,30 @@ set_instant(Renewal *renewal, TimestampTz at, TimestampTz *current)
 }
 
 /*
+ * The last change of a customer's segment that the log has. While a slot is amid a wave of deadlines, its watermark stays
+ * behind, and what came and went was logged when he was looked at before. Things come and go seldom: asking is no burden.
+ */
+static TimestampTz
+last_logged(int64 customer, int32 segment)
+{
+	Oid			types[] = {INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(customer), Int32GetDatum(segment)};
+	TimestampTz result = DT_NOBEGIN;
+	bool		isnull;
+	Datum		at;
+
+	if (SPI_execute_with_args("SELECT pg_catalog.max(c.at) FROM crm.membership_change AS c "
+							  "WHERE c.customer_id OPERATOR(pg_catalog.=) $1 AND ($2 OPERATOR(pg_catalog.=) ANY (c.entered) "
+							  "OR $2 OPERATOR(pg_catalog.=) ANY (c.exited))", 2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.membership_change");
+	at = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		result = DatumGetTimestampTz(at);
+	SPI_freetuptable(SPI_tuptable);
+	return result;
+}
+
+/*
  * Finds out whether time alone, or a fact that has its own instant, has changed a dynamic segment's answer for a customer, and
  * when: perhaps several times, and back again.
  */
@@ -136,6 +162,9 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 				   TimestampTz *current)
 {
 	Evaluation *ev = renewal->evaluation;
+	const bool	same = was == now;
+	TimestampTz known = DT_NOBEGIN;
+	bool		asked = false;
 	TimestampTz at;
 	TimestampTz until;
 	bool		truth;
@@ -161,7 +190,14 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 		CHECK_FOR_INTERRUPTS();
 		set_instant(renewal, at, current);
 		truth = evaluation_truth(ev, segment->root, &until);
-		if (truth != was)
+		if (truth != was && same && !asked)
+		{
+			known = last_logged(renewed->customer, segment->id);
+			asked = true;
+		}
+		if (truth != was && at <= known)
+			was = truth;
+		else if (truth != was)
 		{
 			log_change(renewed, segment->id, truth, at,
 					   happened_at(renewal, facts, at) ? MEMBERSHIP_FACT : MEMBERSHIP_TIME);
