@@ -68,6 +68,10 @@ BEGIN
 END
 $do$;
 
+CREATE SEQUENCE crm.change_log_lost;
+COMMENT ON SEQUENCE crm.change_log_lost IS
+'the last transaction that could not log what it had touched, because somebody had locked the change log: its commit costs a refresh';
+
 CREATE TABLE crm.change_cursor (
 	consumer			text NOT NULL,
 	turn				bigint NOT NULL,

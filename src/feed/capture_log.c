@@ -27,9 +27,11 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/xid8.h"
 
 #include "compat.h"
@@ -55,6 +57,7 @@
 
 static Oid	logs[LOGS];
 static Oid	pointer = InvalidOid;
+static Oid	losses = InvalidOid;	/* the sequence that keeps who could not log */
 static int	current = -1;		/* the table that is written to; -1 while nobody reads */
 static bool known = false;		/* the above are right, as far as we have heard */
 
@@ -99,6 +102,7 @@ find_logs(void)
 		if (!OidIsValid(logs[i]))
 			return false;
 	}
+	losses = get_relname_relid("change_log_lost", schema);
 	pointer = get_relname_relid("change_log_current", schema);
 	if (!OidIsValid(pointer) || !ConditionalLockRelationOid(pointer, AccessShareLock))
 		return OidIsValid(pointer);
@@ -164,7 +168,7 @@ open_log(void)
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("could not log what a transaction has changed"),
 					 errdetail("All tables of the change log are locked."),
-					 errhint("Nothing is lost but time: the next change makes crm_marketing refresh all segments.")));
+					 errhint("Nothing is lost but time: the next tick refreshes all segments.")));
 			return NULL;
 		}
 		pg_usleep(10000L);
@@ -243,6 +247,33 @@ is_stale(const CapturedKeys *keys, int watch)
 	return false;
 }
 
+/*
+ * A transaction that cannot log says so by a sequence, which LOCK TABLE cannot lock: its value is the last such transaction.
+ * Readers see to it when that has committed. Of two at the same moment one may be overwritten; what their sessions do next
+ * tells of it once more.
+ */
+static void
+note_loss(void)
+{
+	HeapTuple	tuple;
+	Oid			owner;
+	Oid			userid;
+	int			context;
+
+	if (XactReadOnly || !OidIsValid(losses) || !ConditionalLockRelationOid(losses, RowExclusiveLock))
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(losses));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&userid, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(losses),
+							   Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId())));
+	SetUserIdAndSecContext(userid, context);
+}
+
 /* Appends what a transaction has touched. Never raises an error for anything that another session does. */
 void
 capture_append(const CapturedKeys *keys)
@@ -254,6 +285,8 @@ capture_append(const CapturedKeys *keys)
 	if (writer.rel == NULL)
 	{
 		lost = known && current >= 0;	/* without the extension, or a reader, there is nothing to lose */
+		if (lost)
+			note_loss();
 		return;
 	}
 	writer.indexes = CatalogOpenIndexes(writer.rel);

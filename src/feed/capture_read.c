@@ -395,19 +395,24 @@ give_batch(Reading *reading, SPITupleTable *table, uint64 count)
 
 /* Under the active snapshot. */
 static void
-read_log(Reading *reading, const char *position)
+read_log(Reading *reading, const char *position, const char *now)
 {
-	/* Bounds of the index first; then what was running then, or began since. Stale rows come before keys. */
+	/*
+	 * Bounds of the index first; then what was running then, or began since. Stale rows come before keys. Who could not
+	 * log stands for one that says: anything.
+	 */
 	static const char *const sql =
 		"SELECT DISTINCT l.watch_id, l.id, l.key, l.kind FROM ("
 		"SELECT xid, watch_id, id, key, kind FROM crm.change_log_0 WHERE xid >= pg_snapshot_xmin($1::pg_snapshot) UNION ALL "
 		"SELECT xid, watch_id, id, key, kind FROM crm.change_log_1 WHERE xid >= pg_snapshot_xmin($1::pg_snapshot) UNION ALL "
-		"SELECT xid, watch_id, id, key, kind FROM crm.change_log_2 WHERE xid >= pg_snapshot_xmin($1::pg_snapshot)) AS l "
+		"SELECT xid, watch_id, id, key, kind FROM crm.change_log_2 WHERE xid >= pg_snapshot_xmin($1::pg_snapshot) UNION ALL "
+		"SELECT s.last_value::text::xid8, NULL, NULL, NULL, NULL FROM crm.change_log_lost AS s "
+		"WHERE s.is_called AND pg_visible_in_snapshot(s.last_value::text::xid8, $2::pg_snapshot)) AS l "
 		"WHERE NOT pg_visible_in_snapshot(l.xid, $1::pg_snapshot) "
 		"ORDER BY l.watch_id, l.id NULLS FIRST, l.key NULLS FIRST, l.kind";
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(position)};
-	Portal		portal = SPI_cursor_open_with_args(NULL, sql, 1, types, values, NULL, true, 0);
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(position), CStringGetTextDatum(now)};
+	Portal		portal = SPI_cursor_open_with_args(NULL, sql, 2, types, values, NULL, true, 0);
 
 	for (;;)
 	{
@@ -449,7 +454,7 @@ capture_read(const char *consumer, CaptureSink customer, void *context)
 	reading.key = customers == NULL ? FEED_KEY_INTEGER : feed_key_of(customers->key_type);
 	reading.watches = capture_watches();
 	if (position != NULL)
-		read_log(&reading, position);
+		read_log(&reading, position, now);
 	PopActiveSnapshot();
 	if (position == NULL || reading.everything)
 		mark_everything();

@@ -51,6 +51,7 @@ INSERT INTO not_dumped VALUES
 	('crm.change_log_1', 'as the positions in it'),
 	('crm.change_log_2', 'as the positions in it'),
 	('crm.change_log_current', 'has its one row from the script'),
+	('crm.change_log_lost', 'a transaction means something in one cluster only'),
 	('crm.slot', 'a position'),
 	('crm.pending', 'follows from the log'),
 	('crm.pending_seq', 'the order of crm.pending'),
