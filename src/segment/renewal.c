@@ -153,6 +153,23 @@ last_logged(int64 customer, int32 segment)
 	return result;
 }
 
+/* Of the changes from the given one on, takes back those that came and went and are logged already. */
+static void
+forget_logged(Renewed *renewed, int32 segment, int first)
+{
+	TimestampTz known = last_logged(renewed->customer, segment);
+	int			count = 0;
+
+	while (first + count + 1 < renewed->nchanges && renewed->changes[first + count + 1].at <= known)
+		count += 2;
+	if (count > 0)
+	{
+		memmove(&renewed->changes[first], &renewed->changes[first + count],
+				sizeof(RenewedChange) * (Size) (renewed->nchanges - first - count));
+		renewed->nchanges -= count;
+	}
+}
+
 /*
  * Finds out whether time alone, or a fact that has its own instant, has changed a dynamic segment's answer for a customer, and
  * when: perhaps several times, and back again.
@@ -162,9 +179,7 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 				   TimestampTz *current)
 {
 	Evaluation *ev = renewal->evaluation;
-	const bool	same = was == now;
-	TimestampTz known = DT_NOBEGIN;
-	bool		asked = false;
+	const int	first = renewed->nchanges;
 	TimestampTz at;
 	TimestampTz until;
 	bool		truth;
@@ -190,20 +205,15 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 		CHECK_FOR_INTERRUPTS();
 		set_instant(renewal, at, current);
 		truth = evaluation_truth(ev, segment->root, &until);
-		if (truth != was && same && !asked)
-		{
-			known = last_logged(renewed->customer, segment->id);
-			asked = true;
-		}
-		if (truth != was && at <= known)
-			was = truth;
-		else if (truth != was)
+		if (truth != was)
 		{
 			log_change(renewed, segment->id, truth, at,
 					   happened_at(renewal, facts, at) ? MEMBERSHIP_FACT : MEMBERSHIP_TIME);
 			was = truth;
 		}
 	}
+	if (renewed->nchanges - first >= 2)
+		forget_logged(renewed, segment->id, first);
 }
 
 static bool

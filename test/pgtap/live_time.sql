@@ -60,7 +60,7 @@ END
 $f$;
 
 INSERT INTO users SELECT g FROM generate_series(1, 300) AS g;
-SELECT plan(52);
+SELECT plan(55);
 
 -- To the microsecond
 INSERT INTO orders VALUES (1, '2026-01-01 10:00:00.123456+00'), (2, '2026-01-01 10:00:00.123457+00'), (3, '2026-01-01 12:00+00'),
@@ -200,9 +200,13 @@ INSERT INTO carts VALUES (61, '2029-01-15 10:00+00');
 SELECT set_config('crm_marketing.now', '2029-01-16 10:00+00', false) \g /dev/null
 SELECT (crm.tick(max_customers => 1)).more \g /dev/null
 SELECT crm.touch('{61}') \g /dev/null
-SELECT (crm.tick(max_customers => 1)).more \g /dev/null
-CALL crm.run_ticks();
+SELECT is((crm.tick(max_customers => 1)).more, true, 'the wave goes on');
 SELECT is(logged('today'), '{61 enters 2029-01-15 11:00:00 fact,61 leaves 2029-01-16 01:00:00 time}', 'a pulse is logged once');
+INSERT INTO carts VALUES (61, '2029-01-16 09:00+00');
+SELECT is((crm.tick(max_customers => 1)).more, true, 'the wave still goes on');
+SELECT is(logged('today'), '{61 enters 2029-01-15 11:00:00 fact,61 leaves 2029-01-16 01:00:00 time,61 enters 2029-01-16 10:00:00 fact}',
+		  'also when another entry follows');
+CALL crm.run_ticks();
 SELECT is_empty($$SELECT all_right('2029-01-16 10:00+00')$$, 'and all is right');
 SELECT is((SELECT count(*) FROM crm.tick_error), 0::bigint, 'without an error');
 SELECT * FROM finish();
