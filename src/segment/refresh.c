@@ -95,15 +95,15 @@ lock_slot(Refresh *refresh, int number)
 
 /* Has a tick been at the customer, with facts or at an instant that are newer than ours? */
 static bool
-is_newer(const Refresh *refresh, int number, const LockedSlot *slot, const Renewed *renewed)
+is_newer(const Refresh *refresh, const LockedSlot *slot, const Renewed *renewed)
 {
 	TimestampTz watermark = slot->now.watermark;
 
 	if (!refresh->renewal.live)
 		return false;
+	/* those of one instant are worked off in parts, while the watermark stays just before it */
 	return bsearch(&renewed->customer, slot->touched, slot->ntouched, sizeof(int64), int64_compare) != NULL ||
-		renewed->after.due <= watermark ||
-		(watermark > refresh->slots[number].watermark && renewed->before.due <= watermark);
+		renewed->after.due <= watermark || (renewed->before.stored && renewed->before.due <= watermark + 1);
 }
 
 /* Stores what was gathered. */
@@ -120,7 +120,7 @@ store(Refresh *refresh)
 		{
 			const Renewed *renewed = lfirst(cell);
 
-			if (is_newer(refresh, number, lock_slot(refresh, number), renewed))
+			if (is_newer(refresh, lock_slot(refresh, number), renewed))
 				capture_customer(NULL, renewed->customer);
 			else
 				renewal_write(&refresh->renewal, refresh->writer, renewed);
