@@ -44,7 +44,11 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM crm.feeds AS f
 	 CROSS JOIN LATERAL (SELECT pg_catalog.string_agg(t::text, ', ' ORDER BY t::text) AS tables
 						   FROM pg_catalog.unnest(f.tables) AS t
-						  WHERE NOT EXISTS (SELECT FROM crm.watch AS w WHERE w.kind = f.kind AND w.relation = t)) AS u
+						  WHERE NOT EXISTS (SELECT
+											  FROM crm.watch AS w
+											  JOIN pg_catalog.pg_trigger AS g
+												   ON g.tgrelid = w.relation AND g.tgname = 'crm_watch_' || w.watch_id AND g.tgenabled = 'A'
+											 WHERE w.kind = f.kind AND w.relation = t)) AS u
 	UNION ALL
 	SELECT pg_catalog.format('watch %s on %s', w.kind, w.relation_name),
 		   CASE WHEN w.error IS NOT NULL THEN 'error'

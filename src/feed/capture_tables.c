@@ -4,18 +4,24 @@
  *
  * A partition that is attached, detached, dropped or truncated by itself, and a table that another one takes the place of,
  * change what a feed says without any row being written. So what files a watched table consists of is remembered, and
- * compared before each reading.
+ * compared before each reading. Nor do they see anything while they are switched off, as for a load; that they were shows
+ * in how they are switched on again, which is not as we have made them.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
@@ -79,9 +85,37 @@ named_relation(const char *name)
 	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(result);
 }
 
-/* Where another table has come under the name that was watched, it is watched from now on. As the watch's definer. */
+/*
+ * When the trigger of rows fires: 'A' for always, as we have made it; another letter of pg_trigger.tgenabled when somebody
+ * has switched it off, or off and on again; '\0' when it is gone.
+ */
+static char
+trigger_state(const CaptureWatch *watch)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char		state = '\0';
+
+	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(watch->relation));
+	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(psprintf("crm_watch_%d", watch->id)));
+	scan = systable_beginscan(rel, TriggerRelidNameIndexId, true, NULL, 2, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		state = ((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return state;
+}
+
+/*
+ * Where another table has come under the name that was watched, it is watched from now on; and where triggers are missing,
+ * they are made again. As the watch's definer.
+ */
 static bool
-follow_name(CaptureWatch *watch)
+watch_again(CaptureWatch *watch, bool same)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -98,7 +132,7 @@ follow_name(CaptureWatch *watch)
 		SPI_connect();
 		feed_enter(&rights, watch->role, watch->search_path);
 		now = named_relation(watch->relation_name);
-		if (OidIsValid(now) && now != watch->relation)
+		if (OidIsValid(now) && (now == watch->relation) == same)
 		{
 			feed_begin_impatience(&impatience);
 			capture_check_table(now);
@@ -144,13 +178,17 @@ check_watch(CaptureWatch *watch, bool may_follow)
 	Datum		values[3];
 	int64		files = capture_files_of(watch->relation);
 	Oid			named = named_relation(watch->relation_name);
+	Oid			before = watch->relation;
 	const char *why = NULL;
+	char		state = files == 0 ? TRIGGER_FIRES_ALWAYS : trigger_state(watch);
+	bool		missing = state != TRIGGER_FIRES_ALWAYS && state != TRIGGER_DISABLED;	/* who has it off wants it off */
 
-	if (may_follow && OidIsValid(named) && named != watch->relation && OidIsValid(watch->role) && follow_name(watch))
+	if (may_follow && OidIsValid(named) && (named != watch->relation || missing) && OidIsValid(watch->role) &&
+		watch_again(watch, named == watch->relation))
 	{
 		files = capture_files_of(watch->relation);
 		capture_watch_error(watch->id, NULL);
-		why = "a table was replaced";
+		why = missing && named == before ? "a trigger was switched off or dropped" : "a table was replaced";
 	}
 	else if (files == watch->files)
 		return;

@@ -44,7 +44,7 @@ CREATE FUNCTION state_of(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(state || coalesce(': ' || detail, ''), '; ') FROM crm.status WHERE item = what$$;
 CREATE TABLE tap (n serial, line text);
 CALL crm.run_ticks();
-SELECT plan(43) AS p \gset
+SELECT plan(51) AS p \gset
 \echo :p
 SELECT is_empty('SELECT * FROM settled()', 'at first all is right');
 
@@ -235,6 +235,34 @@ UPDATE shop.items SET sku = 'a' WHERE sku = 'b';
 CALL crm.run_ticks();
 SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{3,4,5,6,7,8}', 'as does every change from then on');
 ALTER TABLE shop.items RENAME order_no TO order_id;
+
+-- Rows loaded while triggers are off, as pg_restore --disable-triggers does, which leaves them on but not always; and a trigger
+-- that was dropped
+DELETE FROM shop.items;
+UPDATE crm.watch SET error = NULL;
+CALL crm.run_ticks();
+ALTER TABLE shop.items DISABLE TRIGGER ALL;
+INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id IN (3, 4);
+CALL crm.run_ticks();
+SELECT is(state_of('watch item on shop.items'), 'no trigger', 'a trigger that is off is told of');
+SELECT is(state_of('feed item'), 'not watched: not watched: shop.items', 'and its feed is not live');
+ALTER TABLE shop.items ENABLE TRIGGER ALL;
+CALL crm.run_ticks();
+SELECT is(state_of('watch item on shop.items'), 'ok', 'when it is on, it is made as it was');
+SELECT is(state_of('feed item'), 'live', 'the feed is live');
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{3,4}', 'and what was loaded is seen');
+DO $do$
+BEGIN
+	EXECUTE format('DROP TRIGGER crm_watch_%s ON shop.items', (SELECT watch_id FROM crm.watch WHERE relation = 'shop.items'::regclass));
+END
+$do$;
+INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id = 5;
+CALL crm.run_ticks();
+SELECT is(state_of('watch item on shop.items'), 'ok', 'as is one that was dropped');
+INSERT INTO shop.items SELECT id, 'a' FROM shop.orders WHERE user_id = 6;
+CALL crm.run_ticks();
+SELECT is(ARRAY(SELECT crm.members('has a') ORDER BY 1), '{3,4,5,6}', 'and it captures');
+SELECT is_empty('SELECT * FROM settled()', 'then all is right');
 
 -- Over the cap
 SET crm_marketing.capture_max_keys = 2;
