@@ -85,29 +85,53 @@ named_relation(const char *name)
 	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(result);
 }
 
-/*
- * When the trigger of rows fires: 'A' for always, as we have made it; another letter of pg_trigger.tgenabled when somebody
- * has switched it off, or off and on again; '\0' when it is gone.
- */
+/* When a table's trigger of rows fires, as pg_trigger.tgenabled says; '\0' when there is none. */
 static char
-trigger_state(const CaptureWatch *watch)
+trigger_state_of(Relation rel, Oid relation, const char *name)
 {
-	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	char		state = '\0';
 
-	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(watch->relation));
-	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(psprintf("crm_watch_%d", watch->id)));
+	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
 	scan = systable_beginscan(rel, TriggerRelidNameIndexId, true, NULL, 2, keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		state = ((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled;
 	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
 	return state;
+}
+
+/*
+ * Are the triggers, those of the partitions included, not as we have made them? Who has them switched off wants them off;
+ * but who has switched them on again, or dropped them, may have let something go by.
+ */
+static bool
+misses_trigger(const CaptureWatch *watch)
+{
+	Relation	rel;
+	NameData	name;
+	ListCell   *cell;
+	bool		result = false;
+
+	if (get_rel_relkind(watch->relation) == '\0')
+		return false;
+	namestrcpy(&name, psprintf("crm_watch_%d", watch->id));
+	rel = table_open(TriggerRelationId, AccessShareLock);
+	foreach(cell, find_all_inheritors(watch->relation, NoLock, NULL))
+	{
+		Oid			relation = lfirst_oid(cell);
+		char		state;
+
+		if (relation != watch->relation && !get_rel_relispartition(relation))
+			continue;
+		state = trigger_state_of(rel, relation, NameStr(name));
+		result |= state != TRIGGER_FIRES_ALWAYS && state != TRIGGER_DISABLED;
+	}
+	table_close(rel, AccessShareLock);
+	return result;
 }
 
 /*
@@ -180,8 +204,7 @@ check_watch(CaptureWatch *watch, bool may_follow)
 	Oid			named = named_relation(watch->relation_name);
 	Oid			before = watch->relation;
 	const char *why = NULL;
-	char		state = files == 0 ? TRIGGER_FIRES_ALWAYS : trigger_state(watch);
-	bool		missing = state != TRIGGER_FIRES_ALWAYS && state != TRIGGER_DISABLED;	/* who has it off wants it off */
+	bool		missing = misses_trigger(watch);
 
 	if (may_follow && OidIsValid(named) && (named != watch->relation || missing) && OidIsValid(watch->role) &&
 		watch_again(watch, named == watch->relation))

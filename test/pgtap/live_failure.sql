@@ -44,7 +44,7 @@ CREATE FUNCTION state_of(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(state || coalesce(': ' || detail, ''), '; ') FROM crm.status WHERE item = what$$;
 CREATE TABLE tap (n serial, line text);
 CALL crm.run_ticks();
-SELECT plan(51) AS p \gset
+SELECT plan(53) AS p \gset
 \echo :p
 SELECT is_empty('SELECT * FROM settled()', 'at first all is right');
 
@@ -313,6 +313,14 @@ ALTER TABLE shop.parts ATTACH PARTITION shop.parts_2 FOR VALUES IN (11, 12, 13, 
 DELETE FROM shop.parts WHERE user_id = 15;
 CALL crm.run_ticks();
 SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{3,11,12,13,14}', 'and brings them when it comes back');
+ALTER TABLE shop.parts_2 OWNER TO live_owner;
+ALTER TABLE shop.parts_1 DISABLE TRIGGER ALL;
+INSERT INTO shop.parts VALUES (1);
+CALL crm.run_ticks();
+ALTER TABLE shop.parts_1 ENABLE TRIGGER ALL;
+CALL crm.run_ticks();
+SELECT is(ARRAY(SELECT crm.members('has part') ORDER BY 1), '{1,3,11,12,13,14}', 'rows loaded into one whose triggers were off are seen');
+SELECT is(ARRAY(SELECT DISTINCT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'crm\_watch\_%'), '{A}', 'and its triggers are as they were');
 DROP TABLE shop.parts_2;
 CALL crm.run_ticks();
 SELECT is_empty('SELECT * FROM settled()', 'and one that goes');
