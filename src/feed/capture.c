@@ -121,6 +121,12 @@ begin(void)
 static void
 capture_stale(int watch)
 {
+	/* what the extension itself stores has no watch to be named */
+	if (watch <= 0)
+	{
+		captured.all = true;
+		return;
+	}
 	for (int i = 0; i < captured.nstale; i++)
 	{
 		if (captured.stale[i] == watch)

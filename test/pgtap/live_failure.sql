@@ -44,7 +44,7 @@ CREATE FUNCTION state_of(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(state || coalesce(': ' || detail, ''), '; ') FROM crm.status WHERE item = what$$;
 CREATE TABLE tap (n serial, line text);
 CALL crm.run_ticks();
-SELECT plan(53) AS p \gset
+SELECT plan(54) AS p \gset
 \echo :p
 SELECT is_empty('SELECT * FROM settled()', 'at first all is right');
 
@@ -272,6 +272,14 @@ SELECT (crm.tick(mend => false)).more \g /dev/null
 SELECT is(state_of('feed order'), 'stale: changes were captured as a whole', 'a transaction over the cap is told of');
 CALL crm.run_ticks();
 SELECT is((SELECT count(*) FROM crm.members('bought')), 13::bigint, 'and costs a refresh');
+-- also of what the extension itself stores, which no watch names
+SELECT crm.track(1, 'view', '{}', '2026-01-01') AS tracked;
+CALL crm.run_ticks();
+SET crm_marketing.capture_max_keys = 2;
+DO $$ BEGIN PERFORM crm.track(g, 'view', '{}', '2026-01-01') FROM generate_series(1, 5) AS g; END $$;
+RESET crm_marketing.capture_max_keys;
+CALL crm.run_ticks();
+SELECT is_empty('SELECT * FROM settled()', 'as does one that tracks more than it may capture');
 
 -- Feeds released for a migration, while orders come in
 SELECT crm.release_feeds() > 0 AS released;
