@@ -308,6 +308,12 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	segments = segment_program_load();
 	if (mend)
 		(void) refresh_readable(segments, &unreadable, &left_alone);
+	/* a tick waits for nobody, and another one may have been later and quicker: it never goes back behind what is stored */
+	for (int d = 0; mend && d < segments->ndynamic; d++)
+	{
+		if (segments->dynamic[d]->evaluated)
+			at = Max(at, segments->dynamic[d]->evaluated_at);
+	}
 	request.from = at;
 	for (int d = 0; d < segments->ndynamic; d++)
 	{
