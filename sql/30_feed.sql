@@ -39,18 +39,60 @@ COMMENT ON COLUMN crm.source.own IS
 CREATE SEQUENCE crm.customer_id_seq AS bigint;
 COMMENT ON SEQUENCE crm.customer_id_seq IS 'ids of customers whom the shop knows by a key that is no integer';
 
+-- A phone or an address may be several people's, the shop's own key may not.
 CREATE TABLE crm.identity (
 	namespace	text NOT NULL,
 	value		text NOT NULL,
 	customer_id	bigint NOT NULL,
-	PRIMARY KEY (namespace, value)
+	source		text NOT NULL DEFAULT 'given',
+	added_at	timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (namespace, value, customer_id)
 );
+CREATE UNIQUE INDEX identity_shop_idx ON crm.identity (value) WHERE namespace = 'shop';
 CREATE INDEX identity_customer_id_idx ON crm.identity (customer_id);
 COMMENT ON TABLE crm.identity IS 'by what a customer is known';
-COMMENT ON COLUMN crm.identity.namespace IS 'what kind of name it is; "shop" is the shop''s own key (uuid or text)';
-COMMENT ON COLUMN crm.identity.value IS 'the name, as text';
-COMMENT ON COLUMN crm.identity.customer_id IS 'the customer';
+COMMENT ON COLUMN crm.identity.namespace IS
+'what kind of name it is: phone, email, card, cookie, any other; "shop" is the shop''s own key (uuid or text)';
+COMMENT ON COLUMN crm.identity.value IS 'the name, in its normal form';
+COMMENT ON COLUMN crm.identity.customer_id IS 'the customer; of a merged one, the id by which it came';
+COMMENT ON COLUMN crm.identity.source IS '"feed": from the feed of the customers, and goes when it goes there; otherwise as it was given';
+COMMENT ON COLUMN crm.identity.added_at IS 'since when it is known';
+COMMENT ON INDEX crm.identity_shop_idx IS 'the customer of a key of the shop';
 COMMENT ON INDEX crm.identity_customer_id_idx IS 'all names of a customer';
+
+-- Nothing is rewritten by a merge: facts keep the ids by which they came, and are read as the other customer's.
+CREATE TABLE crm.alias (
+	alias		bigint NOT NULL PRIMARY KEY,
+	into_id		bigint NOT NULL,
+	customer_id	bigint NOT NULL,
+	merged_at	timestamptz NOT NULL,
+	joined_at	timestamptz NOT NULL,
+	CONSTRAINT alias_is_another CHECK (alias <> into_id AND alias <> customer_id)
+);
+CREATE INDEX alias_customer_id_idx ON crm.alias (customer_id);
+CREATE INDEX alias_into_id_idx ON crm.alias (into_id);
+COMMENT ON TABLE crm.alias IS
+'customers who were merged into others; made by crm.merge_customers() and taken back by crm.unmerge_customers()';
+COMMENT ON COLUMN crm.alias.alias IS 'id of the one who was merged';
+COMMENT ON COLUMN crm.alias.into_id IS 'the one into whom; may be merged further';
+COMMENT ON COLUMN crm.alias.customer_id IS 'the one who it is in the end: as whom all facts are read';
+COMMENT ON COLUMN crm.alias.merged_at IS 'when that was';
+COMMENT ON COLUMN crm.alias.joined_at IS 'since when it is customer_id, who may have come to that later';
+COMMENT ON INDEX crm.alias_customer_id_idx IS 'who was merged into a customer';
+COMMENT ON INDEX crm.alias_into_id_idx IS 'who was merged into one directly';
+
+CREATE FUNCTION crm.resolve_customer(id bigint) RETURNS bigint
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN coalesce((SELECT a.customer_id FROM crm.alias AS a WHERE a.alias = id), id);
+COMMENT ON FUNCTION crm.resolve_customer(bigint) IS
+'the customer whose an id is: another one when it was merged, otherwise itself, whether there is such a customer or not. NULL gives NULL';
+
+CREATE FUNCTION crm.ids_of(customer_id bigint) RETURNS bigint[]
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (SELECT ids_of.customer_id || coalesce(array_agg(a.alias ORDER BY a.alias), '{}')
+		  FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id);
+COMMENT ON FUNCTION crm.ids_of(bigint) IS
+'all ids of a customer: his own first, then those of customers who were merged into him. Of an id that was merged itself, that alone. NULL gives NULL';
 
 CREATE VIEW crm.customer_key AS
 	SELECT i.value AS key, i.customer_id
@@ -90,6 +132,7 @@ COMMENT ON COLUMN crm.event_key.at IS 'when the event happened; the key goes wit
 SELECT pg_catalog.pg_extension_config_dump('crm.source', 'WHERE NOT own');
 SELECT pg_catalog.pg_extension_config_dump('crm.customer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.identity', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.alias', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.event_key', '');
 
 CREATE FUNCTION crm.define_customers(query text) RETURNS void

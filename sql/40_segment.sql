@@ -66,7 +66,20 @@ COMMENT ON COLUMN crm.membership_change.reason IS
 COMMENT ON COLUMN crm.membership_change.entered IS 'ids of the segments that the customer entered, ascending';
 COMMENT ON COLUMN crm.membership_change.exited IS 'ids of the segments that the customer left, ascending';
 
+-- What was put in by hand. crm.membership has it too, of the people whose these ids are now.
+CREATE TABLE crm.static_member (
+	customer_id		bigint NOT NULL,
+	segment_id		int NOT NULL,
+	PRIMARY KEY (customer_id, segment_id)
+);
+CREATE INDEX static_member_segment_id_idx ON crm.static_member (segment_id);
+COMMENT ON TABLE crm.static_member IS 'who was put into which static segment, by the id that was given';
+COMMENT ON COLUMN crm.static_member.customer_id IS 'who; of a merged customer, the id by which he was put in';
+COMMENT ON COLUMN crm.static_member.segment_id IS 'into which segment';
+COMMENT ON INDEX crm.static_member_segment_id_idx IS 'all of a segment';
+
 -- No rows of our own are in them, so all of it is dumped.
+SELECT pg_catalog.pg_extension_config_dump('crm.static_member', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.segment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.membership', '');
@@ -298,7 +311,7 @@ CREATE FUNCTION crm.is_member(customer_id bigint, name text) RETURNS boolean
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 -- The name is looked at first, whether the customer is in any segment or not.
 RETURN (SELECT EXISTS (SELECT FROM crm.membership AS m
-						WHERE m.customer_id = is_member.customer_id AND m.segments @> ARRAY[s.id])
+						WHERE m.customer_id = crm.resolve_customer(is_member.customer_id) AND m.segments @> ARRAY[s.id])
 		  FROM crm.segment_id(is_member.name, true) AS s(id));
 COMMENT ON FUNCTION crm.is_member(bigint, text) IS
 'whether a customer is stored in a segment; for many customers join crm.segment_member instead. NULL gives NULL. Errors: 42704 unknown segment; 55000 a segment that has not been evaluated yet';
@@ -519,7 +532,10 @@ BEGIN
 	PERFORM crm.check_edit_instant(add_to_segment.at);
 	segment := crm.static_segment_id(add_to_segment.name, customers);
 	PERFORM crm.lock_slots();
-	entering := ARRAY(SELECT DISTINCT c FROM unnest(customers) AS c
+	INSERT INTO crm.static_member AS s (customer_id, segment_id)
+	SELECT DISTINCT c, segment FROM unnest(customers) AS c
+	ON CONFLICT (customer_id, segment_id) DO NOTHING;
+	entering := ARRAY(SELECT DISTINCT c FROM unnest(customers) AS u, crm.resolve_customer(u) AS c
 					   WHERE NOT EXISTS (SELECT FROM crm.membership AS m
 										  WHERE m.customer_id = c AND m.segments @> ARRAY[segment])
 					   ORDER BY c);
@@ -543,9 +559,12 @@ BEGIN
 	PERFORM crm.check_edit_instant(remove_from_segment.at);
 	segment := crm.static_segment_id(remove_from_segment.name, customers);
 	PERFORM crm.lock_slots();
+	DELETE FROM crm.static_member AS s
+	 USING unnest(customers) AS c, unnest(crm.ids_of(crm.resolve_customer(c))) AS i
+	 WHERE s.customer_id = i AND s.segment_id = segment;
 	leaving := ARRAY(SELECT DISTINCT m.customer_id
-					   FROM unnest(customers) AS c
-					   JOIN crm.membership AS m ON m.customer_id = c AND m.segments @> ARRAY[segment]
+					   FROM unnest(customers) AS u
+					   JOIN crm.membership AS m ON m.customer_id = crm.resolve_customer(u) AND m.segments @> ARRAY[segment]
 					  ORDER BY m.customer_id);
 	PERFORM crm.change_members(segment, '{}', leaving, remove_from_segment.at);
 	PERFORM crm.touch(leaving) WHERE EXISTS (SELECT FROM crm.segment AS s WHERE segment = ANY (crm.segments_named(s.predicate)));
@@ -553,7 +572,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.remove_from_segment(text, bigint[], timestamptz) IS
-'removes customers from a static segment; returns how many of them were in it. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers, 22023 an infinite instant';
+'removes customers from a static segment, by whichever of their ids they were put in; returns how many of them were in it. The instant is the one to be logged. Errors: 42704 unknown segment, 42809 a dynamic one, 22004 NULL, also among the customers, 22023 an infinite instant';
 
 CREATE FUNCTION crm.alter_segment(name text, predicate crm.predicate, at timestamptz DEFAULT crm.now(),
 								  OUT enter bigint, OUT leave bigint, OUT stay bigint,
@@ -686,6 +705,7 @@ BEGIN
 	PERFORM crm.change_members(segment, '{}', ARRAY(SELECT m.customer_id FROM crm.membership AS m
 													 WHERE m.segments @> ARRAY[segment]
 													 ORDER BY m.customer_id), drop_segment.at);
+	DELETE FROM crm.static_member AS s WHERE s.segment_id = segment;
 	DELETE FROM crm.segment AS s WHERE s.segment_id = segment;
 END
 $function$;

@@ -374,6 +374,8 @@ give_batch(Reading *reading, SPITupleTable *table, uint64 count)
 
 			if (row->has_id)
 				reading->sink(reading->context, kind, row->id);
+			else if (strcmp(kind, FEED_MERGE) == 0)
+				reading->everything = true;
 			else
 				feed_mark(kind, "changed as a whole");
 			continue;

@@ -45,6 +45,9 @@ typedef struct Feed
  */
 #define FEED_CUSTOMER "customer"
 
+/* What capture calls it when an id has become another customer's, or its own again: facts of all kinds have changed. */
+#define FEED_MERGE "customer.merge"
+
 /* The kinds of feeds that give further attributes of customers: a slice's own, "customer.score" */
 #define FEED_ATTRIBUTES "customer."
 
@@ -55,23 +58,43 @@ extern Feed *feed_find(List *feeds, const char *kind);	/* NULL when there is non
 /* The feed of an attribute of customers: the customers' own if that has it, else a slice's; NULL when none has. */
 extern const Feed *feed_of_attribute(const List *feeds, const char *name);
 
-/* Some customers, by id. */
+/*
+ * Customers, and the ids of those who were merged into them. A customer who was merged into another one is an alias: his
+ * facts are given out as those of the other, and he has none.
+ */
+typedef struct FeedAliases FeedAliases;
+
 typedef struct FeedCustomers
 {
+	bool		all;			/* and then the next four are nothing */
 	int			count;
-	const int64 *ids;
+	const int64 *ids;			/* who is asked for */
+	int			nsought;
+	const int64 *sought;		/* the ids whose facts are theirs */
+	const FeedAliases *aliases;
 } FeedCustomers;
 
-/* Their ids as an SQL array. */
-extern Datum feed_customers_array(const FeedCustomers *customers);
+/* Under the active snapshot, in CurrentMemoryContext; ids stays the caller's. */
+extern const FeedCustomers *feed_customers(int count, const int64 *ids);
+extern const FeedCustomers *feed_all_customers(void);
+
+/* The customer to whom an id's facts belong, as far as the aliases were looked up: mostly itself. */
+extern int64 feed_customer_of(const FeedAliases *aliases, int64 id);
+
+/* Replaces aliases by their customers, under the active snapshot. */
+extern void feed_resolve(int count, int64 *ids);
+
+/* Ids as an SQL array. */
+extern Datum feed_id_array(int count, const int64 *ids);
 
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);
 
 /*
  * Reads a feed: the named columns (a name that the feed lacks gives unknown), of some customers (by index) or of all
- * (customers NULL), and of events at or after "since" only (DT_NOBEGIN for all). A row whose customer_id or at is NULL, or
- * whose at is infinite, is passed over and counted. Errors of the shop's query come with the feed's name in their context.
+ * (customers NULL does it too), and of events at or after "since" only (DT_NOBEGIN for all). The rows of aliases are given
+ * as their customers'; of attributes there is one row for a customer, however many ids he has. A row whose customer_id or
+ * at is NULL, or whose at is infinite, is passed over and counted. Errors of the shop's query come with the feed's name in their context.
  * The caller holds an active snapshot, which is the one that is read. A stale feed is an error (55000): it would give facts
  * of other tables than its text names. The values and the name of the kind are the reader's; *passed_over is set, not
  * added to, and may be NULL. "row" runs in the caller's memory context, but as the feed's definer and possibly while a

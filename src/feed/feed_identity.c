@@ -46,7 +46,7 @@ store_keys(SPITupleTable *table, uint64 count)
 	feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
 				 "SELECT 'shop', k, pg_catalog.nextval('crm.customer_id_seq'::pg_catalog.regclass) "
 				 "  FROM pg_catalog.unnest($1) AS k "
-				 "ON CONFLICT (namespace, value) DO NOTHING",
+				 "ON CONFLICT (value) WHERE namespace = 'shop' DO NOTHING",
 				 1, types, values, NULL);
 	stored = SPI_processed;
 	feed_leave(&rights);
@@ -147,7 +147,7 @@ feed_identity_of(const char *key, int64 *id)
 		{
 			feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
 						 "VALUES ('shop', $1, nextval('crm.customer_id_seq'::regclass)) "
-						 "ON CONFLICT (namespace, value) DO NOTHING", 1, types, values, NULL);
+						 "ON CONFLICT (value) WHERE namespace = 'shop' DO NOTHING", 1, types, values, NULL);
 			feed_execute(find, 1, types, values, NULL);
 		}
 	}

@@ -122,17 +122,23 @@ extern void feed_recheck_indexes(void);
 extern uint64 feed_make_identities(const Feed *feed);
 extern bool feed_identity_of(const char *key, int64 *id);	/* false if no customer has the key */
 
-/* feed_track.c */
+/* feed_alias.c: rows on their way from ids to customers; nvalues are in each */
+typedef struct FeedFold FeedFold;
+extern FeedFold *feed_fold_begin(const FeedAliases *aliases, bool attributes, int nvalues, FeedRow row, void *context);
+extern void feed_fold_row(FeedFold *fold, int64 from, TimestampTz at, const Value *values);
+extern void feed_fold_end(FeedFold *fold);
+
+/* feed_tracked.c */
 extern void feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns,
 							  const FeedCustomers *customers, TimestampTz since,
-							  FeedRow row, void *context, uint64 *passed_over);
+							  FeedFold *fold, uint64 *passed_over);
 
-/* All properties of all tracked events of a customer. */
+/* All properties of all tracked events of customers. */
 typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, TimestampTz at, Jsonb *properties);
-extern void feed_read_customer_events(int64 customer, FeedTracked row, void *context);
+extern void feed_read_customer_events(const FeedCustomers *customers, FeedTracked row, void *context);
 
 /* feed_read.c */
 extern void feed_error_callback(void *kind);	/* whose error it is */
-extern bool feed_has_rows(const char *sql, int64 customer); /* run as the extension's owner */
+extern bool feed_has_rows(const char *sql, const FeedCustomers *customers);	/* run as the extension's owner */
 
 #endif							/* CRM_FEED_PRIVATE_H */

@@ -113,10 +113,8 @@ notice_unindexed(FunctionCallInfo fcinfo, const Feed *feed)
 }
 
 static void
-gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int64 customer)
+gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, const FeedCustomers *customers)
 {
-	const FeedCustomers one = {1, &customer};
-
 	if (feed->stale)
 		feed_error_stale(feed);
 	if (!feed->indexed)
@@ -127,11 +125,11 @@ gather_feed(FunctionCallInfo fcinfo, Gathering *gathering, const Feed *feed, int
 	gathering->names = palloc(sizeof(char *) * (feed->ncolumns + 1));
 	for (int i = 0; i < feed->ncolumns; i++)
 		gathering->names[i] = feed->columns[i].name;
-	feed_read(feed, feed->ncolumns, gathering->names, &one, DT_NOBEGIN, gather_row, gathering, NULL);
+	feed_read(feed, feed->ncolumns, gathering->names, customers, DT_NOBEGIN, gather_row, gathering, NULL);
 	if (gathering->rows > 1 && strcmp(feed->kind, FEED_CUSTOMER) == 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("there are " UINT64_FORMAT " rows of customer " INT64_FORMAT, gathering->rows, customer),
+				 errmsg("there are " UINT64_FORMAT " rows of customer " INT64_FORMAT, gathering->rows, customers->ids[0]),
 				 errdetail("The first one that was read is taken."),
 				 errhint("The query of crm.define_customers() is to give one row for each customer.")));
 }
@@ -167,6 +165,7 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	bool		tracked = false;
 	bool		pushed = false;
 	const List *feeds;
+	const FeedCustomers *customers;
 	ListCell   *cell;
 
 	check_stack_depth();
@@ -177,6 +176,13 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pushed = true;
 	}
+	customers = feed_customers(1, &customer);
+	if (customers->nsought == 0)
+	{
+		/* an alias: it is the other one who is meant */
+		customer = feed_customer_of(customers->aliases, customer);
+		customers = feed_customers(1, &customer);
+	}
 	gathering.builder = profile_builder_create();
 	profile_set_customer(gathering.builder, customer);
 	foreach(cell, feeds)
@@ -186,12 +192,12 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 		if (feed->tracked)
 			tracked = true;
 		else
-			gather_feed(fcinfo, &gathering, feed, customer);
+			gather_feed(fcinfo, &gathering, feed, customers);
 	}
 	if (tracked)
-		feed_read_customer_events(customer, gather_tracked, &gathering);
+		feed_read_customer_events(customers, gather_tracked, &gathering);
 	if (gathering.total == 0 &&
-		!feed_has_rows("SELECT FROM crm.identity WHERE customer_id OPERATOR(pg_catalog.=) $1", customer))
+		!feed_has_rows("SELECT FROM crm.identity WHERE customer_id = ANY ($1)", customers))
 	{
 		if (pushed)
 			PopActiveSnapshot();

@@ -40,8 +40,7 @@ typedef struct KeptPlan
 typedef struct FeedReceiver
 {
 	DestReceiver pub;
-	FeedRow		row;
-	void	   *context;
+	FeedFold   *fold;
 	MemoryContext caller;
 	MemoryContext scratch;		/* emptied after each row */
 	bool		has_at;
@@ -134,7 +133,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	for (int i = 0; i < receiver->nread; i++)
 		receiver->values[receiver->places[i]] = value_from_datum(&receiver->sources[i], datums[i], nulls[i]);
 	MemoryContextSwitchTo(receiver->caller);
-	receiver->row(receiver->context, customer, at, receiver->values);
+	feed_fold_row(receiver->fold, customer, at, receiver->values);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->scratch);
 	return true;
@@ -245,16 +244,6 @@ run_kept_plan(KeptPlan *kept, const SPIExecuteOptions *options)
 	return code;
 }
 
-Datum
-feed_customers_array(const FeedCustomers *customers)
-{
-	Datum	   *ids = palloc(sizeof(Datum) * Max(customers->count, 1));
-
-	for (int i = 0; i < customers->count; i++)
-		ids[i] = Int64GetDatum(customers->ids[i]);
-	return PointerGetDatum(construct_array(ids, customers->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 static void
 add_parameter(ParamListInfo params, Oid type, Datum value)
 {
@@ -268,7 +257,7 @@ add_parameter(ParamListInfo params, Oid type, Datum value)
 
 static void
 read_view(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some, TimestampTz since,
-		  FeedRow row, void *context, uint64 *passed_over)
+		  FeedFold *fold, uint64 *passed_over)
 {
 	bool		customers = feed->customers;
 	FeedReceiver receiver = {0};
@@ -285,8 +274,7 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 	receiver.pub.rShutdown = receive_nothing;
 	receiver.pub.rDestroy = receive_nothing;
 	receiver.pub.mydest = DestNone;
-	receiver.row = row;
-	receiver.context = context;
+	receiver.fold = fold;
 	receiver.caller = CurrentMemoryContext;
 	receiver.scratch = AllocSetContextCreate(CurrentMemoryContext, "crm feed row", ALLOCSET_DEFAULT_SIZES);
 	receiver.has_at = !customers;
@@ -306,20 +294,20 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 	}
 	appendStringInfo(&sql, " FROM crm_feed.%s", quote_identifier(feed->kind));
 	params->numParams = 0;
-	if (some != NULL && some->count == 1)
+	if (!some->all && some->nsought == 1)
 	{
-		add_parameter(params, INT8OID, Int64GetDatum(some->ids[0]));
+		add_parameter(params, INT8OID, Int64GetDatum(some->sought[0]));
 		appendStringInfo(&sql, " WHERE customer_id OPERATOR(pg_catalog.=) $%d", params->numParams);
 	}
-	else if (some != NULL)
+	else if (!some->all)
 	{
-		add_parameter(params, INT8ARRAYOID, feed_customers_array(some));
+		add_parameter(params, INT8ARRAYOID, feed_id_array(some->nsought, some->sought));
 		appendStringInfo(&sql, " WHERE customer_id OPERATOR(pg_catalog.=) ANY ($%d)", params->numParams);
 	}
 	if (!customers && !TIMESTAMP_IS_NOBEGIN(since))
 	{
 		add_parameter(params, TIMESTAMPTZOID, TimestampTzGetDatum(since));
-		appendStringInfo(&sql, " %s at OPERATOR(pg_catalog.>=) $%d", some != NULL ? "AND" : "WHERE",
+		appendStringInfo(&sql, " %s at OPERATOR(pg_catalog.>=) $%d", some->all ? "WHERE" : "AND",
 						 params->numParams);
 	}
 	for (int i = 0; i < params->numParams; i++)
@@ -331,7 +319,7 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 
 	SPI_connect();
 	feed_enter(&rights, feed->owner, feed->search_path);
-	if (some != NULL)
+	if (!some->all)
 		code = run_kept_plan(keep_plan(feed, sql.data, params->numParams, types), &options);
 	else
 		code = SPI_execute_extended(sql.data, &options);
@@ -350,16 +338,20 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 		  FeedRow row, void *context, uint64 *passed_over)
 {
 	ErrorContextCallback callback;
+	FeedFold   *fold;
 
 	if (feed->stale)
 		feed_error_stale(feed);
+	if (some == NULL)
+		some = feed_all_customers();
+	fold = feed_fold_begin(some->aliases, feed->customers, ncolumns, row, context);
 
 	callback.previous = error_context_stack;
 	callback.callback = feed_error_callback;
 	callback.arg = unconstify(char *, feed->kind);
 	error_context_stack = &callback;
 	if (feed->tracked)
-		feed_read_tracked(feed, ncolumns, columns, some, since, row, context, passed_over);
+		feed_read_tracked(feed, ncolumns, columns, some, since, fold, passed_over);
 	else
 	{
 		if (!feed_hold(feed))
@@ -367,17 +359,18 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("feed \"%s\" has changed in the meantime", feed->kind),
 					 errhint("Try again.")));
-		read_view(feed, ncolumns, columns, some, since, row, context, passed_over);
+		read_view(feed, ncolumns, columns, some, since, fold, passed_over);
 	}
 	error_context_stack = callback.previous;
+	feed_fold_end(fold);
 }
 
-/* Whether one of our own tables has a row for the customer, who is $1. */
+/* Whether one of our own tables has a row for one of the customers, whose ids are $1. */
 bool
-feed_has_rows(const char *sql, int64 customer)
+feed_has_rows(const char *sql, const FeedCustomers *customers)
 {
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(customer)};
+	Oid			types[] = {INT8ARRAYOID};
+	Datum		values[] = {feed_id_array(customers->nsought, customers->sought)};
 	FeedRights	rights;
 	bool		found;
 	int			code;

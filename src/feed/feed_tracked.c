@@ -24,7 +24,7 @@ typedef struct TrackedReceiver
 	MemoryContext caller;
 	MemoryContext scratch;		/* emptied after each row */
 	/* the first two for one kind, the third for all kinds of a customer */
-	FeedRow		row;
+	FeedFold   *fold;
 	Value	   *values;
 	FeedTracked tracked;
 	void	   *context;
@@ -85,7 +85,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		for (int i = 0; i < receiver->ncolumns; i++)
 			receiver->values[i] = pick(properties, receiver->columns[i], receiver->lengths[i]);
 		MemoryContextSwitchTo(receiver->caller);
-		receiver->row(receiver->context, DatumGetInt64(slot->tts_values[0]), at, receiver->values);
+		feed_fold_row(receiver->fold, DatumGetInt64(slot->tts_values[0]), at, receiver->values);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->scratch);
@@ -136,14 +136,13 @@ set_parameter(ParamListInfo params, int number, Oid type, Datum value)
 
 void
 feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some,
-				  TimestampTz since, FeedRow row, void *context, uint64 *passed_over)
+				  TimestampTz since, FeedFold *fold, uint64 *passed_over)
 {
 	TrackedReceiver receiver;
 	ParamListInfo params = makeParamList(3);
 
 	init_receiver(&receiver);
-	receiver.row = row;
-	receiver.context = context;
+	receiver.fold = fold;
 	receiver.ncolumns = ncolumns;
 	receiver.columns = columns;
 	receiver.values = palloc0(sizeof(Value) * (ncolumns + 1));
@@ -153,10 +152,9 @@ feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, co
 
 	set_parameter(params, 0, TEXTOID, CStringGetTextDatum(feed->kind));
 	set_parameter(params, 1, TIMESTAMPTZOID, TimestampTzGetDatum(since));
-	set_parameter(params, 2, INT8ARRAYOID, some != NULL ? feed_customers_array(some) :
-				  PointerGetDatum(construct_empty_array(INT8OID)));
+	set_parameter(params, 2, INT8ARRAYOID, feed_id_array(some->nsought, some->sought));
 	run(&receiver,
-		some != NULL ?
+		!some->all ?
 		"SELECT customer_id, kind, at, properties FROM crm.event WHERE customer_id = ANY ($3) AND kind = $1 AND at >= $2" :
 		"SELECT customer_id, kind, at, properties FROM crm.event WHERE kind = $1 AND at >= $2",
 		params);
@@ -165,7 +163,7 @@ feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, co
 }
 
 void
-feed_read_customer_events(int64 customer, FeedTracked row, void *context)
+feed_read_customer_events(const FeedCustomers *customers, FeedTracked row, void *context)
 {
 	TrackedReceiver receiver;
 	ParamListInfo params = makeParamList(1);
@@ -173,8 +171,8 @@ feed_read_customer_events(int64 customer, FeedTracked row, void *context)
 	init_receiver(&receiver);
 	receiver.tracked = row;
 	receiver.context = context;
-	set_parameter(params, 0, INT8OID, Int64GetDatum(customer));
+	set_parameter(params, 0, INT8ARRAYOID, feed_id_array(customers->nsought, customers->sought));
 	run(&receiver,
 		"SELECT e.customer_id, e.kind, e.at, e.properties FROM crm.event AS e JOIN crm.source AS s USING (kind) "
-		"WHERE e.customer_id = $1 AND s.tracked", params);
+		"WHERE e.customer_id = ANY ($1) AND s.tracked", params);
 }

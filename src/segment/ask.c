@@ -201,8 +201,10 @@ facts_of_customer(Question *question, int64 customer)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args("SELECT crm.profile_of($1), (SELECT segments FROM crm.membership "
-							  "WHERE customer_id OPERATOR(pg_catalog.=) $1)", 1, &type, &argument, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args("SELECT crm.profile_of(c.id), (SELECT pg_catalog.array_agg(DISTINCT s.segment_id ORDER BY s.segment_id) "
+							  "FROM crm.static_member AS s WHERE s.customer_id OPERATOR(pg_catalog.=) ANY (crm.ids_of(c.id))), c.id "
+							  "FROM (SELECT crm.resolve_customer($1) OFFSET 0) AS c (id)",
+							  1, &type, &argument, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the profile of a customer");
 	else
 	{
@@ -216,7 +218,7 @@ facts_of_customer(Question *question, int64 customer)
 
 			facts = facts_from_profile(question->program, (Profile *) PG_DETOAST_DATUM_COPY(profile));
 			facts->has_customer = true;
-			facts->customer = customer;
+			facts->customer = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 			segments = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
 			if (!isnull)
 			{

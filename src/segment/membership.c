@@ -21,7 +21,7 @@
 /* So many segments or changes, and the batch is written. */
 #define BATCH 100000
 
-static const char *const reason_names[] = {"edit", "time", "fact", "gone"};
+static const char *const reason_names[] = {"edit", "time", "fact", "gone", "merge"};
 
 /* Fixed-size elements that become an SQL array. */
 typedef struct Vector

@@ -18,7 +18,8 @@ typedef enum MembershipReason
 	MEMBERSHIP_EDIT,
 	MEMBERSHIP_TIME,
 	MEMBERSHIP_FACT,
-	MEMBERSHIP_GONE
+	MEMBERSHIP_GONE,
+	MEMBERSHIP_MERGE
 } MembershipReason;
 
 typedef struct MembershipWriter MembershipWriter;

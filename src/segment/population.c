@@ -102,6 +102,7 @@ typedef struct TableReceiver
 	DestReceiver pub;
 	RowStore   *store;
 	int			kind;
+	const FeedAliases *aliases;
 	StringInfoData packed;
 } TableReceiver;
 
@@ -197,12 +198,21 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 		row_store_append(receiver->store, customer, receiver->kind, 0, lengthof(values), values);
 	}
+	else if (receiver->kind == ROW_STATIC)
+	{
+		Value		segment = value_timestamp(DatumGetInt32(slot->tts_values[1]));
+
+		row_store_append(receiver->store, feed_customer_of(receiver->aliases, customer), receiver->kind, 0, 1, &segment);
+	}
 	else
-		row_store_append(receiver->store, customer, receiver->kind, 0, 0, NULL);
+		row_store_append(receiver->store, feed_customer_of(receiver->aliases, customer), receiver->kind, 0, 0, NULL);
 	return true;
 }
 
-/* Of all customers, or of some, as the statement's last condition. */
+/*
+ * Of all customers, or of some, as the statement's last condition. What is stored of a customer is so under his own id;
+ * what he is known by, or was put into by hand, may be so under others.
+ */
 static void
 read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int kind)
 {
@@ -222,11 +232,13 @@ read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int
 	options.read_only = true;
 	options.dest = &receiver.pub;
 	params->params[0].ptype = INT8ARRAYOID;
-	params->params[0].isnull = customers == NULL;
+	params->params[0].isnull = customers->all;
 	params->params[0].pflags = PARAM_FLAG_CONST;
-	if (customers != NULL)
+	receiver.aliases = customers->aliases;
+	if (!customers->all)
 	{
-		params->params[0].value = feed_customers_array(customers);
+		params->params[0].value = kind == ROW_IDENTITY || kind == ROW_STATIC ?
+			feed_id_array(customers->nsought, customers->sought) : feed_id_array(customers->count, customers->ids);
 		sql = psprintf("%s WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", sql);
 	}
 	options.params = params;
@@ -372,6 +384,22 @@ set_attributes(const Program *program, const List *further, Row *row, SliceIndex
 		attributes[(Size) c * program->nattributes + feed->slots[i]] = values[i];
 }
 
+/* A customer's static segments, ascending. */
+static const int32 *
+list_statics(const Bitmapset *statics, int *count)
+{
+	int32	   *result;
+	int			segment = -1;
+
+	*count = 0;
+	if (statics == NULL)
+		return NULL;
+	result = palloc(sizeof(int32) * (Size) bms_num_members(statics));
+	while ((segment = bms_next_member(statics, segment)) >= 0)
+		result[(*count)++] = segment;
+	return result;
+}
+
 /* Lays out one stream, and hands it over. */
 static void
 give_slice(const Program *program, const List *further, RowStore *store, int stream, PopulationSink sink, void *context,
@@ -383,6 +411,7 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 	SliceIndex	index;
 	PopulationSlice slice = {0};
 	Value	   *attributes;
+	Bitmapset **statics;
 	bool	   *described;
 	KindFacts  *kinds;
 	Value	  **properties;
@@ -413,6 +442,8 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 	slice.facts = palloc_extended(sizeof(Facts) * (Size) rows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	slice.present = palloc0(sizeof(bool) * rows);
 	slice.deadlines = palloc0(sizeof(StoredDeadline) * rows);
+	slice.memberships = palloc0(sizeof(StoredMembership) * rows);
+	statics = palloc0(sizeof(Bitmapset *) * rows);
 	described = palloc0(sizeof(bool) * rows);
 	for (row_reader_init(&reader, store, stream); (row = row_reader_next(&reader)) != NULL;)
 	{
@@ -427,7 +458,8 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 		slice.facts[c].customer = row->customer;
 		if (row->kind == ROW_MEMBERSHIP)
 		{
-			slice.facts[c].segments = unpack_segments(row_blob(row), &slice.facts[c].nsegments);
+			slice.memberships[c].stored = true;
+			slice.memberships[c].segments = unpack_segments(row_blob(row), &slice.memberships[c].count);
 			continue;
 		}
 		if (row->kind == ROW_DEADLINE)
@@ -438,6 +470,11 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 			slice.deadlines[c].due = values[0].u.integer;
 			slice.deadlines[c].segment = (int32) values[1].u.integer;
 			slice.deadlines[c].evaluated_at = values[2].u.integer;
+			continue;
+		}
+		if (row->kind == ROW_STATIC)
+		{
+			statics[c] = bms_add_member(statics[c], (int) row_values(row, 1)[0].u.integer);
 			continue;
 		}
 		slice.present[c] = true;
@@ -453,6 +490,9 @@ give_slice(const Program *program, const List *further, RowStore *store, int str
 			described[c] = true;
 		}
 	}
+
+	for (int c = 0; c < slice.count; c++)
+		slice.facts[c].segments = list_statics(statics[c], &slice.facts[c].nsegments);
 
 	for (row_reader_init(&reader, store, stream); further != NIL && (row = row_reader_next(&reader)) != NULL;)
 	{
@@ -559,7 +599,7 @@ void
 population_scan(const PopulationRequest *request, PopulationSink sink, void *context, Population *population)
 {
 	const Program *program = request->program;
-	const FeedCustomers *customers = request->customers;
+	const FeedCustomers *customers;
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext memory = AllocSetContextCreate(outer, "population", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext slice = AllocSetContextCreate(outer, "slice of the population", ALLOCSET_DEFAULT_SIZES);
@@ -572,6 +612,7 @@ population_scan(const PopulationRequest *request, PopulationSink sink, void *con
 	ListCell   *cell;
 
 	memset(population, 0, sizeof(*population));
+	customers = request->customers != NULL ? request->customers : feed_all_customers();
 	evaluation_set_instant(request->evaluation, request->from, false, 0);
 	since = evaluation_lookback(request->evaluation);
 	store = make_store(request);
@@ -589,8 +630,10 @@ population_scan(const PopulationRequest *request, PopulationSink sink, void *con
 		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, customers, DT_NOBEGIN,
 				  population);
 	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", customers, ROW_IDENTITY);
-	if (request->memberships || program->uses_segments)
+	if (request->memberships)
 		read_table(store, "SELECT customer_id, segments FROM crm.membership", customers, ROW_MEMBERSHIP);
+	if (request->statics || program->uses_segments)
+		read_table(store, "SELECT customer_id, segment_id FROM crm.static_member", customers, ROW_STATIC);
 	if (request->deadlines)
 		read_table(store, "SELECT customer_id, due, segment_id, evaluated_at FROM crm.deadline", customers, ROW_DEADLINE);
 	for (int k = 0; k < program->nkinds; k++)

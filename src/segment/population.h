@@ -23,13 +23,22 @@ typedef struct StoredDeadline
 	TimestampTz evaluated_at;
 } StoredDeadline;
 
+/* A row of crm.membership. */
+typedef struct StoredMembership
+{
+	bool		stored;
+	int			count;
+	const int32 *segments;		/* ascending */
+} StoredMembership;
+
 /* Some of the customers, with all their facts. */
 typedef struct PopulationSlice
 {
 	int			count;
-	Facts	   *facts;			/* customer and segments are set; segments are those stored now, ascending */
+	Facts	   *facts;			/* customer is set, and segments when asked for: the static ones, ascending */
 	bool	   *present;		/* a customer of the population; otherwise known only by what is stored */
 	StoredDeadline *deadlines;	/* when these were asked for */
+	StoredMembership *memberships;	/* likewise */
 } PopulationSlice;
 
 typedef void (*PopulationSink) (void *context, const PopulationSlice *slice);
@@ -50,8 +59,9 @@ typedef struct PopulationRequest
 	Evaluation *evaluation;
 	const Program *program;
 	TimestampTz from;			/* of each kind, only events are read that matter at this instant or later */
-	bool		memberships;	/* stored ones are wanted, although no node may ask for them */
-	bool		deadlines;		/* stored ones are wanted */
+	bool		memberships;	/* stored ones are wanted, and deadlines */
+	bool		deadlines;
+	bool		statics;		/* static segments are wanted, although no node may ask for them */
 	const FeedCustomers *customers; /* of these only, by index; NULL for all */
 	const bool *kinds;			/* the program's kinds whose events are wanted; NULL for all */
 	const bool *unreadable;		/* set for kinds whose feed is stale; they are left out. NULL: that is an error */

@@ -17,7 +17,8 @@
 #define ROW_IDENTITY (-2)		/* a customer of crm.identity: no values */
 #define ROW_MEMBERSHIP (-3)		/* what is stored: a blob */
 #define ROW_DEADLINE (-4)		/* what is stored: three values */
-#define ROW_ATTRIBUTES (-5)		/* of the first feed of further attributes; -6 of the second ... */
+#define ROW_STATIC (-5)			/* a segment into which he was put by hand: one value */
+#define ROW_ATTRIBUTES (-6)		/* of the first feed of further attributes; -7 of the second ... */
 
 /* A row, followed by its values, and these by the bytes of values that are kept in the row itself. */
 typedef struct Row

@@ -49,6 +49,8 @@ typedef struct Refresh
 	uint64		changes;
 	TimestampTz told;
 	uint64		done;
+	int			nmerged;
+	int64	   *merged;			/* customers who were merged since the last refresh, and into whom, ascending */
 } Refresh;
 
 static int
@@ -131,6 +133,34 @@ store(Refresh *refresh)
 	}
 	membership_flush(refresh->writer);
 	MemoryContextReset(refresh->gathered);
+}
+
+/* Who was merged, or is no more, since the oldest evaluation of a segment. */
+static void
+load_merged(Refresh *refresh, TimestampTz since)
+{
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[] = {TimestampTzGetDatum(since)};
+	bool		isnull;
+
+	if (SPI_execute_with_args("SELECT l.alias FROM crm.merge_log AS l WHERE l.at OPERATOR(pg_catalog.>=) $1 UNION "
+							  "SELECT l.customer_id FROM crm.merge_log AS l WHERE l.at OPERATOR(pg_catalog.>=) $1 ORDER BY 1",
+							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.merge_log");
+	refresh->nmerged = (int) SPI_processed;
+	refresh->merged = palloc_extended(sizeof(int64) * (Size) Max(SPI_processed, 1), MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		refresh->merged[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static bool
+was_merged(void *context, int64 customer)
+{
+	const Refresh *refresh = context;
+
+	return refresh->nmerged > 0 &&
+		bsearch(&customer, refresh->merged, refresh->nmerged, sizeof(int64), int64_compare) != NULL;
 }
 
 static void
@@ -337,6 +367,9 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	refresh->renewal.live = slot_load(refresh->slots);
 	refresh->renewal.slots = refresh->slots;
 	refresh->renewal.left_alone = left_alone;
+	load_merged(refresh, request.from);
+	refresh->renewal.is_merged = was_merged;
+	refresh->renewal.merged_context = refresh;
 	refresh->gathered = AllocSetContextCreate(CurrentMemoryContext, "what a refresh has found", ALLOCSET_DEFAULT_SIZES);
 	refresh->told = GetCurrentTimestamp();
 	refresh->writer = membership_writer_create();
@@ -345,6 +378,7 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	request.program = segments->program;
 	request.memberships = true;
 	request.deadlines = refresh->renewal.live;
+	request.statics = segments->nstatic > 0;
 	request.unreadable = unreadable;
 	population_scan(&request, refresh_slice, refresh, &result->population);
 	store(refresh);

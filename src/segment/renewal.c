@@ -55,7 +55,10 @@ segment_program_load(void)
 		int			id;
 
 		if (segment->predicate == NULL)
+		{
+			result->nstatic++;
 			continue;
+		}
 		segment->root = program_add(result->program, segment_resolver(&self, &id, catalog), segment_resolver, catalog);
 		result->dynamic[result->ndynamic++] = segment;
 	}
@@ -184,6 +187,13 @@ log_dynamic_change(Renewal *renewal, Renewed *renewed, const Facts *facts, const
 	TimestampTz until;
 	bool		truth;
 
+	if (renewed->merged)
+	{
+		/* the history of two people is nobody's: what was answered before was asked of another one */
+		if (was != now)
+			log_change(renewed, segment->id, now, renewal->at, MEMBERSHIP_MERGE);
+		return;
+	}
 	if (!segment->evaluated)
 	{
 		if (was != now)
@@ -236,8 +246,9 @@ has_id(const int32 *ids, int count, int32 id)
 
 /* All that has happened since the last evaluation in the segments that were asked, also what was over before we looked. */
 static void
-log_periods(Renewal *renewal, Renewed *renewed, const Facts *facts, const bool *wanted)
+log_periods(Renewal *renewal, Renewed *renewed, const Facts *facts, const StoredMembership *stored)
 {
+	const bool *wanted = renewed->wanted;
 	const SegmentProgram *segments = renewal->segments;
 	TimestampTz current = DT_NOBEGIN;
 
@@ -246,14 +257,17 @@ log_periods(Renewal *renewal, Renewed *renewed, const Facts *facts, const bool *
 		const Segment *segment = segments->dynamic[d];
 
 		if ((wanted == NULL || wanted[d]) && (renewal->left_alone == NULL || !renewal->left_alone[d]))
-			log_dynamic_change(renewal, renewed, facts, segment, has_id(facts->segments, facts->nsegments, segment->id),
+			log_dynamic_change(renewal, renewed, facts, segment, has_id(stored->segments, stored->count, segment->id),
 							   has_id(renewed->segments, renewed->nsegments, segment->id), &current);
 	}
 }
 
-/* The difference between what is stored and what is so, in the log. */
+/*
+ * The difference between what is stored and what is so, in the log: of all segments, or of the static ones only. Into a
+ * static segment comes by itself who was put into it before, and is there again, or is now somebody who was.
+ */
 static void
-log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
+log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts, const StoredMembership *stored, bool statics_only)
 {
 	const int32 *now = renewed->segments;
 	int			nnow = renewed->nsegments;
@@ -261,22 +275,26 @@ log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
 	int			i = 0,
 				j = 0;
 
-	while (i < facts->nsegments || j < nnow)
+	while (i < stored->count || j < nnow)
 	{
-		bool		entered = i >= facts->nsegments || (j < nnow && now[j] < facts->segments[i]);
-		int			id = entered ? now[j] : facts->segments[i];
+		bool		entered = i >= stored->count || (j < nnow && now[j] < stored->segments[i]);
+		int			id = entered ? now[j] : stored->segments[i];
 		const Segment *segment;
 
-		if (i < facts->nsegments && j < nnow && now[j] == facts->segments[i])
+		if (i < stored->count && j < nnow && now[j] == stored->segments[i])
 		{
 			i++;
 			j++;
 			continue;
 		}
 		segment = segment_by_id(renewal->segments->catalog, id);
-		if (!renewed->present && segment != NULL)
-			log_change(renewed, id, false, renewal->at, MEMBERSHIP_GONE);
-		else if (segment != NULL)
+		if (segment == NULL || (statics_only && segment->predicate != NULL))
+			;
+		else if (!renewed->present)
+			log_change(renewed, id, false, renewal->at, renewed->merged ? MEMBERSHIP_MERGE : MEMBERSHIP_GONE);
+		else if (segment->predicate == NULL)
+			log_change(renewed, id, entered, renewal->at, renewed->merged ? MEMBERSHIP_MERGE : MEMBERSHIP_FACT);
+		else
 			log_dynamic_change(renewal, renewed, facts, segment, !entered, entered, &current);
 		if (entered)
 			j++;
@@ -285,18 +303,13 @@ log_difference(Renewal *renewal, Renewed *renewed, const Facts *facts)
 	}
 }
 
-/* A customer stays in a static segment, but not in one that is no more. */
-static inline bool
-is_static(const Renewal *renewal, int32 id)
-{
-	const Segment *stored = segment_by_id(renewal->segments->catalog, id);
-
-	return stored != NULL && stored->predicate == NULL;
-}
-
-/* Evaluates one customer's segments at the instant that is set; into now, and the deadline. */
+/*
+ * Evaluates one customer's segments at the instant that is set; into now, and the deadline. Into static ones he was put by
+ * hand; a segment that is not asked stays as it is stored.
+ */
 static int
-evaluate(Renewal *renewal, const Facts *facts, const bool *wanted, int32 *now, StoredDeadline *deadline)
+evaluate(Renewal *renewal, const Facts *facts, const StoredMembership *stored, const bool *wanted, int32 *now,
+		 StoredDeadline *deadline)
 {
 	Evaluation *ev = renewal->evaluation;
 	const SegmentProgram *segments = renewal->segments;
@@ -307,22 +320,13 @@ evaluate(Renewal *renewal, const Facts *facts, const bool *wanted, int32 *now, S
 	for (int d = 0; d < segments->ndynamic; d++)
 	{
 		int32		id = segments->dynamic[d]->id;
-		bool		was = false;
 		TimestampTz until;
 
-		for (; s < facts->nsegments && facts->segments[s] < id; s++)
-		{
-			if (is_static(renewal, facts->segments[s]))
-				now[count++] = facts->segments[s];
-		}
-		if (s < facts->nsegments && facts->segments[s] == id)
-		{
-			was = true;
-			s++;
-		}
+		while (s < facts->nsegments && facts->segments[s] < id)
+			now[count++] = facts->segments[s++];
 		if ((wanted != NULL && !wanted[d]) || (renewal->left_alone != NULL && renewal->left_alone[d]))
 		{
-			if (was)
+			if (has_id(stored->segments, stored->count, id))
 				now[count++] = id;
 			continue;
 		}
@@ -334,11 +338,8 @@ evaluate(Renewal *renewal, const Facts *facts, const bool *wanted, int32 *now, S
 			deadline->segment = id;
 		}
 	}
-	for (; s < facts->nsegments; s++)
-	{
-		if (is_static(renewal, facts->segments[s]))
-			now[count++] = facts->segments[s];
-	}
+	while (s < facts->nsegments)
+		now[count++] = facts->segments[s++];
 	return count;
 }
 
@@ -356,6 +357,7 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 	for (int c = 0; c < slice->count; c++)
 	{
 		const Facts *facts = &slice->facts[c];
+		const StoredMembership *stored = &slice->memberships[c];
 		StoredDeadline before = slice->deadlines[c];
 		StoredDeadline after = {.due = DT_NOEND, .evaluated_at = renewal->at};
 		const bool *wanted = NULL;
@@ -373,10 +375,10 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 			/* where the segment whose deadline is stored is not asked, that stands */
 			if (wanted != NULL && before.stored)
 				after = before;
-			count = evaluate(renewal, facts, wanted, now, &after);
+			count = evaluate(renewal, facts, stored, wanted, now, &after);
 			after.stored = !TIMESTAMP_IS_NOEND(after.due);
 		}
-		differs = count != facts->nsegments || memcmp(now, facts->segments, sizeof(int32) * (Size) count) != 0;
+		differs = count != stored->count || (count > 0 && memcmp(now, stored->segments, sizeof(int32) * (Size) count) != 0);
 		/* who was touched, or whose deadline has passed, may have come and gone in between */
 		passed = renewal->live && slice->present[c] && (wanted_by != NULL || before.due <= renewal->at);
 		if (!differs && !passed && before.due == after.due && before.stored == after.stored)
@@ -384,8 +386,8 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		renewed = palloc0(sizeof(Renewed));
 		renewed->customer = facts->customer;
 		renewed->present = slice->present[c];
-		/* whoever had a row, be it an empty one, has facts->segments set */
-		renewed->stored = facts->segments != NULL;
+		renewed->merged = renewal->is_merged != NULL && renewal->is_merged(renewal->merged_context, facts->customer);
+		renewed->stored = stored->stored;
 		renewed->differs = differs;
 		renewed->passed = passed;
 		renewed->wanted = wanted;
@@ -403,15 +405,19 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 	{
 		Renewed    *renewed = lfirst(cell);
 		const Facts *facts = &slice->facts[lfirst_int(place)];
+		const StoredMembership *stored = &slice->memberships[lfirst_int(place)];
 
 		if (!renewed->differs && !renewed->passed)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		evaluation_set_facts(renewal->evaluation, facts);
 		if (renewed->passed)
-			log_periods(renewal, renewed, facts, renewed->wanted);
+		{
+			log_periods(renewal, renewed, facts, stored);
+			log_difference(renewal, renewed, facts, stored, true);
+		}
 		else
-			log_difference(renewal, renewed, facts);
+			log_difference(renewal, renewed, facts, stored, false);
 	}
 	list_free(places);
 	pfree(now);

@@ -21,6 +21,7 @@ typedef struct SegmentProgram
 {
 	SegmentCatalog *catalog;
 	Program    *program;
+	int			nstatic;
 	int			ndynamic;
 	Segment   **dynamic;		/* by id, ascending; of each the root is set */
 	bool	  **names;			/* names[segment][kind]: the segment's answer depends on events of the program's kind */
@@ -34,6 +35,7 @@ typedef struct Renewed
 {
 	int64		customer;
 	bool		present;
+	bool		merged;			/* with another one, or no more, since the last evaluation */
 	bool		stored;			/* there is a row of memberships */
 	bool		differs;		/* and it is to be another one */
 	bool		passed;			/* something may have come and gone since the last evaluation */
@@ -63,6 +65,8 @@ typedef struct Renewal
 	bool		live;			/* deadlines are kept */
 	const Slot *slots;			/* as they were when the facts were read */
 	const bool *left_alone;		/* by number of dynamic segment: not to be evaluated; or NULL */
+	bool		(*is_merged) (void *context, int64 customer);	/* since the last evaluation; or NULL */
+	void	   *merged_context;
 	uint64		entered;
 	uint64		left;
 } Renewal;

@@ -48,6 +48,7 @@ typedef struct TickCustomer
 {
 	int64		customer;		/* first, for the hash table */
 	Bitmapset  *touched;
+	bool		merged;
 	const Asking *asking;
 } TickCustomer;
 
@@ -94,7 +95,7 @@ bit_of(const Tick *tick, const char *kind)
 {
 	const Program *program = tick->segments->program;
 
-	if (kind == NULL)
+	if (kind == NULL || strcmp(kind, FEED_MERGE) == 0)
 		return TOUCHED_ALL;
 	if (strncmp(kind, FEED_CUSTOMER, strlen(FEED_CUSTOMER)) == 0)
 		return TOUCHED_CUSTOMER;
@@ -106,7 +107,7 @@ bit_of(const Tick *tick, const char *kind)
 	return -1;
 }
 
-static void
+static TickCustomer *
 add_customer(Tick *tick, int64 customer, int bit)
 {
 	bool		found;
@@ -115,9 +116,11 @@ add_customer(Tick *tick, int64 customer, int bit)
 	if (!found)
 	{
 		entry->touched = NULL;
+		entry->merged = false;
 		entry->asking = NULL;
 	}
 	entry->touched = bms_add_member(entry->touched, bit);
+	return entry;
 }
 
 /* Those of a slot who were touched, as many as there is room for. */
@@ -134,11 +137,16 @@ take_pending(Tick *tick, int number, int room)
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		int			bit = bit_of(tick, SPI_getvalue(tuple, desc, 3));
+		const char *kind = SPI_getvalue(tuple, desc, 3);
+		int			bit = bit_of(tick, kind);
 
 		tick->after[number].position = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 		if (bit >= 0)
-			add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)), bit);
+		{
+			TickCustomer *entry = add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)), bit);
+
+			entry->merged |= kind != NULL && strcmp(kind, FEED_MERGE) == 0;
+		}
 	}
 	tick->touched += count;
 	tick->more |= count == (uint64) room;
@@ -169,7 +177,7 @@ take_due(Tick *tick, int number, int room)
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 
-		add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)), TOUCHED_ALL);
+		(void) add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)), TOUCHED_ALL);
 		watermark = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
 	}
 	tick->due += count;
@@ -278,7 +286,7 @@ static void
 decide_askings(Tick *tick, const FeedCustomers *customers)
 {
 	Oid			types[] = {INT8ARRAYOID};
-	Datum		values[] = {feed_customers_array(customers)};
+	Datum		values[] = {feed_id_array(customers->count, customers->ids)};
 	const Asking *all = asking_for(tick, bms_make_singleton(TOUCHED_ALL));
 	uint64		count;
 	bool		isnull;
@@ -312,6 +320,15 @@ wanted_of(void *context, int64 customer)
 	const TickCustomer *entry = hash_search(tick->customers, &customer, HASH_FIND, NULL);
 
 	return entry == NULL ? NULL : entry->asking->wanted;
+}
+
+static bool
+was_merged(void *context, int64 customer)
+{
+	const Tick *tick = context;
+	const TickCustomer *entry = hash_search(tick->customers, &customer, HASH_FIND, NULL);
+
+	return entry != NULL && entry->merged;
 }
 
 static void
@@ -358,7 +375,7 @@ renew_customers(Tick *tick)
 {
 	int			count = (int) hash_get_num_entries(tick->customers);
 	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
-	FeedCustomers customers = {count, ids};
+	const FeedCustomers *customers;
 	PopulationRequest request = {0};
 	Population	population;
 	HASH_SEQ_STATUS status;
@@ -372,7 +389,8 @@ renew_customers(Tick *tick)
 	hash_seq_init(&status, tick->customers);
 	while ((entry = hash_seq_search(&status)) != NULL)
 		ids[n++] = entry->customer;
-	decide_askings(tick, &customers);
+	customers = feed_customers(count, ids);
+	decide_askings(tick, customers);
 	(void) refresh_readable(tick->segments, &unreadable, &tick->left_alone);
 
 	request.from = tick->at;
@@ -401,14 +419,17 @@ renew_customers(Tick *tick)
 	tick->renewal.live = true;
 	tick->renewal.slots = tick->slots;
 	tick->renewal.left_alone = tick->left_alone;
+	tick->renewal.is_merged = was_merged;
+	tick->renewal.merged_context = tick;
 	tick->writer = membership_writer_create();
 
 	request.evaluation = tick->renewal.evaluation;
 	request.program = tick->segments->program;
 	request.memberships = true;
 	request.deadlines = true;
-	request.customers = &customers;
-	request.kinds = kinds_of(tick, &customers);
+	request.statics = tick->segments->nstatic > 0;
+	request.customers = customers;
+	request.kinds = kinds_of(tick, customers);
 	request.unreadable = unreadable;
 	population_scan(&request, renew_slice, tick, &population);
 	membership_flush(tick->writer);

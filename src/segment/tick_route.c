@@ -15,6 +15,7 @@
 #include "utils/snapmgr.h"
 
 #include "feed/capture.h"
+#include "feed/feed.h"
 #include "segment/population.h"
 #include "segment/tick_private.h"
 
@@ -91,10 +92,11 @@ tick_segments(void)
 typedef struct Routing
 {
 	int			count;
+	int64		customers[ROUTED_AT_ONCE];
 	Datum		slots[ROUTED_AT_ONCE];
-	Datum		customers[ROUTED_AT_ONCE];
 	Datum		kinds[ROUTED_AT_ONCE];
 	bool		nulls[ROUTED_AT_ONCE];
+	bool		merges[ROUTED_AT_ONCE];
 	MemoryContext context;		/* of the texts */
 	uint64		total;
 } Routing;
@@ -105,12 +107,23 @@ put_pending(Routing *routing)
 	Oid			types[] = {INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID};
 	Datum		values[3];
 	int			one = 1;
+	int64	   *resolved;
 
 	if (routing->count == 0)
 		return;
+	/* facts of somebody who was merged are the other one's; but that he was merged is his own concern */
+	resolved = palloc(sizeof(int64) * (Size) routing->count);
+	memcpy(resolved, routing->customers, sizeof(int64) * (Size) routing->count);
+	feed_resolve(routing->count, resolved);
+	for (int i = 0; i < routing->count; i++)
+	{
+		if (!routing->merges[i])
+			routing->customers[i] = resolved[i];
+		routing->slots[i] = Int32GetDatum(population_slot(routing->customers[i]));
+	}
+	pfree(resolved);
 	values[0] = PointerGetDatum(construct_array(routing->slots, routing->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-	values[1] = PointerGetDatum(construct_array(routing->customers, routing->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
+	values[1] = feed_id_array(routing->count, routing->customers);
 	values[2] = PointerGetDatum(construct_md_array(routing->kinds, routing->nulls, 1, &routing->count, &one, TEXTOID, -1,
 												   false, TYPALIGN_INT));
 	(void) tick_execute("INSERT INTO crm.pending (slot, seq, customer_id, kind) "
@@ -127,9 +140,9 @@ route(void *context, const char *kind, int64 customer)
 	Routing    *routing = context;
 	int			n = routing->count;
 
-	routing->slots[n] = Int32GetDatum(population_slot(customer));
-	routing->customers[n] = Int64GetDatum(customer);
+	routing->customers[n] = customer;
 	routing->nulls[n] = kind == NULL;
+	routing->merges[n] = kind != NULL && strcmp(kind, FEED_MERGE) == 0;
 	if (kind != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(routing->context);
