@@ -17,6 +17,7 @@ CREATE TABLE crm.source (
 	stale_reason	text,
 	defined_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	own				boolean NOT NULL DEFAULT false,
+	reader			text,
 	CONSTRAINT source_is_tracked_or_defined CHECK (
 		CASE WHEN tracked OR own THEN query IS NULL
 			 ELSE query IS NOT NULL AND search_path IS NOT NULL AND definer IS NOT NULL AND key_type IS NOT NULL END)
@@ -35,6 +36,21 @@ COMMENT ON COLUMN crm.source.stale_reason IS
 COMMENT ON COLUMN crm.source.defined_at IS 'when the feed was defined last';
 COMMENT ON COLUMN crm.source.own IS
 'the feed is the extension''s own, comes with it and is not dumped: what it knows of customers. That of a kind customer.NAME gives attributes, any other events';
+
+COMMENT ON COLUMN crm.source.reader IS
+'of an own feed that is no mere view: the function of schema crm that gives the rows of some customers, or (NULL) of all';
+
+CREATE TABLE crm.source_property (
+	kind	text NOT NULL,
+	name	text NOT NULL,
+	type	text NOT NULL CHECK (type IN ('text', 'number', 'boolean', 'date', 'timestamp', 'array')),
+	PRIMARY KEY (kind, name)
+);
+COMMENT ON TABLE crm.source_property IS
+'of an own feed without a view, whose reader gives (customer_id, properties jsonb): which properties there are';
+COMMENT ON COLUMN crm.source_property.kind IS 'the feed';
+COMMENT ON COLUMN crm.source_property.name IS 'name of the property';
+COMMENT ON COLUMN crm.source_property.type IS 'what its values are';
 
 CREATE SEQUENCE crm.customer_id_seq AS bigint;
 COMMENT ON SEQUENCE crm.customer_id_seq IS 'ids of customers whom the shop knows by a key that is no integer';
@@ -130,6 +146,7 @@ COMMENT ON COLUMN crm.event_key.event_key IS 'the key, unique for a customer and
 COMMENT ON COLUMN crm.event_key.at IS 'when the event happened; the key goes with it';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.source', 'WHERE NOT own');
+SELECT pg_catalog.pg_extension_config_dump('crm.source_property', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.customer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.identity', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.alias', '');
@@ -164,6 +181,12 @@ CREATE FUNCTION crm.rebuild_feeds() RETURNS integer
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.rebuild_feeds() IS
 'makes the views of all feeds again from their texts, as their definers, and marks them stale; to be called after a migration of the shop''s tables. Returns how many there are. Errors: those of crm.define_event, with the feed''s name in the context, and 42704 when the definer''s role is gone';
+
+CREATE FUNCTION crm.define_property(kind text, name text, type text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'crm_feed_define_property'
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION crm.define_property(text, text, text) IS
+'for the functions that store facts of the extension''s own: makes a property of a feed without a view known, if it is not known yet, with the type of its values (text, number, boolean, date, timestamp, array). True when it was new; what type it has otherwise is not asked. NULL gives NULL';
 
 CREATE FUNCTION crm.refresh_identities() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'crm_feed_refresh_identities'

@@ -26,12 +26,14 @@ typedef struct Feed
 {
 	const char *kind;			/* "customer" for the customers */
 	bool		tracked;		/* events of crm.event, not a view */
-	bool		own;			/* the extension's own view: what other slices know of customers */
+	bool		own;			/* the extension's own: what other slices know of customers */
+	const char *reader;			/* of an own feed: the function that gives the rows of some customers, if not the view itself */
+	bool		packed;			/* there is no view: the reader gives a customer's properties as one jsonb */
 	bool		customers;		/* its rows are of customers, and have no at: the customers', and own ones of attributes */
 	bool		stale;			/* released, or its tables are no longer those that its text names */
 	const char *why_stale;		/* a sentence for people; NULL when it is not */
 	bool		indexed;		/* can be looked up by customer */
-	Oid			view;			/* InvalidOid for a tracked kind */
+	Oid			view;			/* InvalidOid for a tracked kind, and a packed one */
 	Oid			owner;			/* the definer */
 	const char *search_path;	/* at definition */
 	List	   *relations;		/* of Oid: what the view reads, other views not resolved */

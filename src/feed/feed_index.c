@@ -315,7 +315,7 @@ feed_recheck_indexes(void)
 		const char *cure;
 		bool		indexed;
 
-		if (feed->tracked || feed->stale)
+		if (feed->tracked || feed->stale || feed->reader != NULL)
 			continue;
 		indexed = feed_is_indexed(feed, &why, &cure);
 		if (indexed == feed->indexed)

@@ -26,6 +26,7 @@ typedef struct FeedSource
 	bool		indexed;
 	bool		released;
 	char	   *stale_reason;
+	char	   *reader;			/* of an own feed: the function that gives its rows; else NULL */
 } FeedSource;
 
 /* What customer_id is. All feeds of a shop agree on it. */
@@ -132,6 +133,8 @@ extern void feed_fold_end(FeedFold *fold);
 extern void feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns,
 							  const FeedCustomers *customers, TimestampTz since,
 							  FeedFold *fold, uint64 *passed_over);
+extern void feed_read_packed(const Feed *feed, int ncolumns, const char *const *columns,
+							 const FeedCustomers *customers, FeedFold *fold);
 
 /* All properties of all tracked events of customers. */
 typedef void (*FeedTracked) (void *context, const char *kind, int kind_length, TimestampTz at, Jsonb *properties);

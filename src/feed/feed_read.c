@@ -292,9 +292,18 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 		appendStringInfo(&sql, ", %s", quote_identifier(columns[i]));
 		places[receiver.nread++] = i;
 	}
-	appendStringInfo(&sql, " FROM crm_feed.%s", quote_identifier(feed->kind));
 	params->numParams = 0;
-	if (!some->all && some->nsought == 1)
+	if (!some->all && feed->reader != NULL)
+	{
+		/* it knows by itself who else they are */
+		add_parameter(params, INT8ARRAYOID, feed_id_array(some->count, some->ids));
+		appendStringInfo(&sql, " FROM crm.%s($%d)", quote_identifier(feed->reader), params->numParams);
+	}
+	else
+		appendStringInfo(&sql, " FROM crm_feed.%s", quote_identifier(feed->kind));
+	if (feed->reader != NULL)
+		;
+	else if (!some->all && some->nsought == 1)
 	{
 		add_parameter(params, INT8OID, Int64GetDatum(some->sought[0]));
 		appendStringInfo(&sql, " WHERE customer_id OPERATOR(pg_catalog.=) $%d", params->numParams);
@@ -350,7 +359,13 @@ feed_read(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 	callback.callback = feed_error_callback;
 	callback.arg = unconstify(char *, feed->kind);
 	error_context_stack = &callback;
-	if (feed->tracked)
+	if (feed->packed)
+	{
+		feed_read_packed(feed, ncolumns, columns, some, fold);
+		if (passed_over != NULL)
+			*passed_over = 0;
+	}
+	else if (feed->tracked)
 		feed_read_tracked(feed, ncolumns, columns, some, since, fold, passed_over);
 	else
 	{

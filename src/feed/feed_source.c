@@ -16,6 +16,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
@@ -44,6 +45,14 @@
 #define Anum_source_released		8
 #define Anum_source_stale_reason	9
 #define Anum_source_own				11
+#define Anum_source_reader			12
+
+/* Columns of crm.source_property */
+#define Anum_source_property_kind	1
+#define Anum_source_property_name	2
+#define Anum_source_property_type	3
+
+PG_FUNCTION_INFO_V1(crm_feed_define_property);
 
 /* The names in a text. */
 typedef struct Names
@@ -120,6 +129,7 @@ feed_sources(void)
 		source->indexed = bool_column(tuple, desc, Anum_source_indexed);
 		source->released = bool_column(tuple, desc, Anum_source_released);
 		source->stale_reason = text_column(tuple, desc, Anum_source_stale_reason);
+		source->reader = text_column(tuple, desc, Anum_source_reader);
 		result = lappend(result, source);
 	}
 	systable_endscan(scan);
@@ -285,6 +295,8 @@ feed_owner_of(Oid relid)
 bool
 feed_hold(const Feed *feed)
 {
+	if (feed->packed)
+		return true;
 	LockRelationOid(feed->view, AccessShareLock);
 	return feed_view(feed->kind) == feed->view && feed_owner_of(feed->view) == feed->owner;
 }
@@ -371,6 +383,84 @@ load_view(Feed *feed, const FeedSource *source)
 	return true;
 }
 
+static ValueType
+property_type(const char *name, Oid *type)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+		ValueType	value_type;
+	}			types[] = {
+		{"number", NUMERICOID, VALUE_NUMBER},
+		{"boolean", BOOLOID, VALUE_BOOLEAN},
+		{"date", DATEOID, VALUE_DATE},
+		{"timestamp", TIMESTAMPTZOID, VALUE_TIMESTAMP},
+		{"array", TEXTARRAYOID, VALUE_ARRAY}
+	};
+
+	for (int i = 0; i < (int) lengthof(types); i++)
+	{
+		if (strcmp(types[i].name, name) == 0)
+		{
+			*type = types[i].type;
+			return types[i].value_type;
+		}
+	}
+	*type = TEXTOID;
+	return VALUE_TEXT;
+}
+
+/* The properties of a feed without a view; read as crm.source is. */
+static void
+load_properties(Feed *feed)
+{
+	Relation	rel = table_open(feed_relation("source_property"), AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	int			room = 16;
+
+	feed->columns = palloc0(sizeof(FeedColumn) * room);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		FeedColumn *column;
+
+		if (strcmp(text_column(tuple, desc, Anum_source_property_kind), feed->kind) != 0)
+			continue;
+		if (feed->ncolumns == room)
+		{
+			room *= 2;
+			feed->columns = repalloc(feed->columns, sizeof(FeedColumn) * room);
+		}
+		column = &feed->columns[feed->ncolumns++];
+		column->name = text_column(tuple, desc, Anum_source_property_name);
+		column->value_type = property_type(text_column(tuple, desc, Anum_source_property_type), &column->type);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+Datum
+crm_feed_define_property(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
+	FeedRights	rights;
+	bool		fresh;
+
+	SPI_connect();
+	feed_enter_extension(&rights);
+	feed_execute("INSERT INTO crm.source_property (kind, name, type) VALUES ($1, $2, $3) ON CONFLICT (kind, name) DO NOTHING",
+				 3, types, values, NULL);
+	fresh = SPI_processed > 0;
+	if (fresh)
+		CacheInvalidateRelcacheByRelid(feed_relation("source"));
+	feed_leave(&rights);
+	SPI_finish();
+	PG_RETURN_BOOL(fresh);
+}
+
 /* NULL if the feeds were changed in the meantime. */
 static Feed *
 load(const FeedSource *source)
@@ -387,6 +477,16 @@ load(const FeedSource *source)
 		feed->indexed = true;
 		feed->owner = feed_owner_of(feed_relation("event"));
 		feed->search_path = FEED_SAFE_PATH;
+		return feed;
+	}
+	feed->reader = source->reader;
+	feed->packed = source->own && source->reader != NULL && !OidIsValid(feed_view(source->kind));
+	if (feed->packed)
+	{
+		feed->indexed = true;
+		feed->owner = feed_owner_of(feed_relation("source"));
+		feed->search_path = FEED_SAFE_PATH;
+		load_properties(feed);
 		return feed;
 	}
 	feed->indexed = source->indexed;

@@ -25,6 +25,7 @@ typedef struct TrackedReceiver
 	MemoryContext scratch;		/* emptied after each row */
 	/* the first two for one kind, the third for all kinds of a customer */
 	FeedFold   *fold;
+	bool		packed;			/* attributes: there is no kind and no at */
 	Value	   *values;
 	FeedTracked tracked;
 	void	   *context;
@@ -60,7 +61,7 @@ pick(Jsonb *properties, const char *name, int length)
 	return value;
 }
 
-/* Columns are customer_id, kind, at, properties; none of them is NULL. */
+/* Columns are customer_id, kind, at, properties. */
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -71,7 +72,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	old = MemoryContextSwitchTo(receiver->scratch);
-	at = DatumGetTimestampTz(slot->tts_values[2]);
+	at = receiver->packed ? 0 : DatumGetTimestampTz(slot->tts_values[2]);
 	properties = DatumGetJsonbP(slot->tts_values[3]);
 	if (receiver->tracked != NULL)
 	{
@@ -90,6 +91,18 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->scratch);
 	return true;
+}
+
+static void
+set_columns(TrackedReceiver *receiver, int ncolumns, const char *const *columns, FeedFold *fold)
+{
+	receiver->fold = fold;
+	receiver->ncolumns = ncolumns;
+	receiver->columns = columns;
+	receiver->values = palloc0(sizeof(Value) * (ncolumns + 1));
+	receiver->lengths = palloc(sizeof(int) * (ncolumns + 1));
+	for (int i = 0; i < ncolumns; i++)
+		receiver->lengths[i] = (int) strlen(columns[i]);
 }
 
 static void
@@ -119,7 +132,7 @@ run(TrackedReceiver *receiver, const char *sql, ParamListInfo params)
 	feed_enter_extension(&rights);
 	code = SPI_execute_extended(sql, &options);
 	if (code < 0)
-		elog(ERROR, "could not read crm.event: %s", SPI_result_code_string(code));
+		elog(ERROR, "could not read properties: %s", SPI_result_code_string(code));
 	feed_leave(&rights);
 	SPI_finish();
 	MemoryContextDelete(receiver->scratch);
@@ -142,14 +155,7 @@ feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, co
 	ParamListInfo params = makeParamList(3);
 
 	init_receiver(&receiver);
-	receiver.fold = fold;
-	receiver.ncolumns = ncolumns;
-	receiver.columns = columns;
-	receiver.values = palloc0(sizeof(Value) * (ncolumns + 1));
-	receiver.lengths = palloc(sizeof(int) * (ncolumns + 1));
-	for (int i = 0; i < ncolumns; i++)
-		receiver.lengths[i] = (int) strlen(columns[i]);
-
+	set_columns(&receiver, ncolumns, columns, fold);
 	set_parameter(params, 0, TEXTOID, CStringGetTextDatum(feed->kind));
 	set_parameter(params, 1, TIMESTAMPTZOID, TimestampTzGetDatum(since));
 	set_parameter(params, 2, INT8ARRAYOID, feed_id_array(some->nsought, some->sought));
@@ -160,6 +166,22 @@ feed_read_tracked(const Feed *feed, int ncolumns, const char *const *columns, co
 		params);
 	if (passed_over != NULL)
 		*passed_over = 0;
+}
+
+/* The properties of an own feed that has no view. */
+void
+feed_read_packed(const Feed *feed, int ncolumns, const char *const *columns, const FeedCustomers *some, FeedFold *fold)
+{
+	TrackedReceiver receiver;
+	ParamListInfo params = makeParamList(1);
+
+	init_receiver(&receiver);
+	receiver.packed = true;
+	set_columns(&receiver, ncolumns, columns, fold);
+	set_parameter(params, 0, INT8ARRAYOID, some->all ? (Datum) 0 : feed_id_array(some->count, some->ids));
+	params->params[0].isnull = some->all;
+	run(&receiver, psprintf("SELECT r.customer_id, NULL::text, NULL::timestamptz, r.properties FROM crm.%s($1) AS r",
+							quote_identifier(feed->reader)), params);
 }
 
 void
