@@ -81,3 +81,5 @@ SELECT allow_merge(3, 4), allow_merge(3, 4), allow_merge(NULL, 4);
 SELECT merge_customers(2, 4);
 DROP VIEW now_in;
 DROP TABLE users, orders CASCADE;
+DROP EXTENSION crm_marketing CASCADE;
+CREATE EXTENSION crm_marketing;
