@@ -30,13 +30,19 @@ CREATE FUNCTION crm.timezone() RETURNS text
 COMMENT ON FUNCTION crm.timezone() IS
 'the time zone of the shop, set by crm.configure(''timezone'', ...); UTC when it is not set. The session''s TimeZone does not matter';
 
+CREATE FUNCTION crm.country() RETURNS text
+	AS 'MODULE_PATHNAME', 'crm_setting_country'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION crm.country() IS
+'the country in which the shop''s phone numbers without + are, two letters of ISO 3166, set by crm.configure(''country'', ...); NULL when it is not set';
+
 CREATE FUNCTION crm.configure(name text, value text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	SET TimeZone = 'UTC'							-- what is tried below ends with the function
 AS $function$
 DECLARE
-	known CONSTANT text[] := ARRAY['timezone'];
+	known CONSTANT text[] := ARRAY['timezone', 'country'];
 	checked text := configure.value;
 	zone CONSTANT text := crm.timezone();
 BEGIN
@@ -70,6 +76,15 @@ BEGIN
 				MESSAGE = format('unrecognized time zone "%s"', configure.value),
 				HINT = 'Give the full name of a zone, such as Europe/Moscow; pg_timezone_names lists them.';
 		END IF;
+	ELSIF configure.name = 'country' THEN
+		-- Whether it exists is for the library to say that knows the countries' phone numbers
+		IF configure.value !~ '^[A-Za-z]{2}$' THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('unrecognized country "%s"', configure.value),
+				HINT = 'Give the two letters of ISO 3166, such as RU or GB.';
+		END IF;
+		checked := upper(configure.value COLLATE "C");
 	END IF;
 
 	IF configure.value IS NOT NULL THEN
@@ -85,4 +100,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.configure(text, text) IS
-'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone. Error 22023 for an unknown setting or zone';
+'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone; country, the two letters of ISO 3166 of the country in which phone numbers without + are (default none), in any case of letters. Error 22023 for an unknown setting or zone, and for a country that is not two letters';

@@ -8,36 +8,24 @@
  * clock decides who is in which segment.
  *
  * The zone is a row of crm.setting and not a GUC, because a shop has one, and
- * membership must not depend on the session that happens to compute it.  The
- * row is read by a plain scan of that small table: no SPI, so that it works
- * inside any function and parallel worker, under any search_path, for a role
- * that may not read the table.
+ * membership must not depend on the session that happens to compute it.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "base/setting.h"
 
 #define DEFAULT_TIMEZONE	"UTC"
-
-/* Columns of crm.setting */
-#define Anum_setting_name	1
-#define Anum_setting_value	2
 
 static char *now_text = NULL;	/* crm_marketing.now, canonical */
 static bool now_is_set = false;
@@ -141,50 +129,10 @@ clock_now(void)
 	return now_is_set ? now_value : GetCurrentTransactionStartTimestamp();
 }
 
-/*
- * The value of one row of crm.setting, or NULL.  No index: the table has a
- * page.  NULL also where the table is not there yet, in the middle of CREATE
- * EXTENSION.
- */
-static char *
-read_setting(const char *name)
-{
-	Oid			schema = get_namespace_oid("crm", true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid("setting", schema) : InvalidOid;
-	Relation	rel;
-	Snapshot	snapshot;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	char	   *result = NULL;
-
-	if (!OidIsValid(relid))
-		return NULL;
-
-	rel = table_open(relid, AccessShareLock);
-	snapshot = RegisterSnapshot(ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot());
-	ScanKeyInit(&key, Anum_setting_name, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-		Datum		value = heap_getattr(tuple, Anum_setting_value, RelationGetDescr(rel), &isnull);
-
-		if (!isnull)
-			result = TextDatumGetCString(value);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-
-	return result;
-}
-
 char *
 clock_timezone(void)
 {
-	char	   *name = read_setting("timezone");
+	char	   *name = setting_read("timezone");
 
 	return name != NULL ? name : pstrdup(DEFAULT_TIMEZONE);
 }

@@ -128,3 +128,27 @@ SELECT crm.timezone();
 SELECT crm.configure('timezone', NULL);
 SELECT crm.configure('nonesuch', NULL);
 SELECT * FROM crm.setting;
+
+-- The country
+SELECT crm.country();
+SELECT crm.configure('country', 'ru');
+SELECT crm.country();
+SELECT crm.configure('country', 'RUS');
+\echo :SQLSTATE
+SELECT crm.configure('country', '');
+SELECT crm.configure('country', 'Ру');
+SELECT crm.configure('country', E'RU\n');
+SELECT crm.country(), crm.timezone();
+SELECT * FROM crm.setting;
+CREATE ROLE regress_crm_setting;
+GRANT USAGE ON SCHEMA crm TO regress_crm_setting;
+GRANT EXECUTE ON FUNCTION crm.country() TO regress_crm_setting;
+SET ROLE regress_crm_setting;
+SELECT crm.country();
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION crm.country() FROM regress_crm_setting;
+REVOKE USAGE ON SCHEMA crm FROM regress_crm_setting;
+DROP ROLE regress_crm_setting;
+SELECT crm.configure('country', NULL);
+SELECT crm.country();
+SELECT * FROM crm.setting;
