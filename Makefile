@@ -18,12 +18,28 @@ SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(filter-out $(SQL_SCRIPT),$(wildcard sql/$(EXTENSION)--*.sql))
 DATA_built = $(SQL_SCRIPT)
 
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(filter-out src/address/%,$(wildcard src/*.c src/*/*.c))))
 C_HEADERS = $(wildcard src/*.h src/*/*.h)
+
+# Normal forms of addresses are a second library, which loads others; see src/address/address.c. PGXS knows one only, so
+# the rules for it are below.
+ADDRESS = crm_marketing_address
+ADDRESS_LIBS = -lidn2
+with_phonenumber = yes
+ifeq ($(with_phonenumber),yes)
+ADDRESS_PHONE = src/address/phone.o
+# What its headers use of protobuf comes with it
+ADDRESS_LIBS += -lphonenumber
+else
+ADDRESS_PHONE = src/address/phone_plain.o
+endif
+ADDRESS_OBJS = src/address/address.o src/address/email.o $(ADDRESS_PHONE)
 
 # The server's headers are system headers to us: they are not clean under -Wextra, and our own code is to be.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server)
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-declaration-after-statement
+# PGXS gives COPT to C only
+PG_CXXFLAGS = -Wall -Wextra -Werror $(COPT)
 
 # pg_regress looks for ./sql/NAME.sql before test/sql/NAME.sql: a test may be called anything but NN_slice.
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -35,7 +51,8 @@ TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 endif
 
-EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--$(EXTVERSION).sql) $(OBJS:.o=.bc)
+CLEAN_ADDRESS = $(ADDRESS).so $(wildcard src/address/*.o)
+EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--$(EXTVERSION).sql) $(OBJS:.o=.bc) $(CLEAN_ADDRESS)
 
 all:
 
@@ -46,7 +63,28 @@ ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 
 # No generated dependencies: a header changes rarely, and everything compiles in seconds.
-$(OBJS) $(OBJS:.o=.bc): $(C_HEADERS)
+$(OBJS) $(OBJS:.o=.bc) $(ADDRESS_OBJS): $(C_HEADERS)
+
+all: $(ADDRESS)$(DLSUFFIX)
+
+$(ADDRESS)$(DLSUFFIX): $(ADDRESS_OBJS)
+	$(LINK.shared) -o $@ $(ADDRESS_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK) $(ADDRESS_LIBS)
+# so that it is linked anew when with_phonenumber changes back
+	@rm -f $(filter-out $(ADDRESS_PHONE),src/address/phone.o src/address/phone_plain.o)
+ifeq ($(with_phonenumber),yes)
+# A library with C++ in it is linked by that compiler
+$(ADDRESS)$(DLSUFFIX): COMPILER = $(CXX) $(CXXFLAGS)
+endif
+
+install: install-address
+install-address: $(ADDRESS)$(DLSUFFIX) installdirs-lib
+	$(INSTALL_SHLIB) $< '$(DESTDIR)$(pkglibdir)/'
+
+uninstall: uninstall-address
+uninstall-address:
+	rm -f '$(DESTDIR)$(pkglibdir)/$(ADDRESS)$(DLSUFFIX)'
+
+.PHONY: install-address uninstall-address
 else
 all install installcheck uninstall:
 	@echo "No PostgreSQL server headers: '$(PG_CONFIG) --pgxs' names no file." >&2
@@ -55,7 +93,7 @@ all install installcheck uninstall:
 	@exit 1
 
 clean distclean maintainer-clean:
-	rm -f $(OBJS) $(OBJS:.o=.bc) $(EXTENSION).so $(SQL_SCRIPT)
+	rm -f $(OBJS) $(OBJS:.o=.bc) $(EXTENSION).so $(CLEAN_ADDRESS) $(SQL_SCRIPT)
 endif
 
 $(SQL_SCRIPT): $(SQL_SLICES) crm_marketing.control Makefile
@@ -81,6 +119,7 @@ bench:
 help:
 	@echo 'make                 build; make install, make installcheck as for any PostgreSQL extension'
 	@echo 'make PG_CONFIG=...   for a server other than the first in the PATH'
+	@echo 'make with_phonenumber=no   without libphonenumber; say so to make install too'
 	@echo 'make demo            a shop of 20,000 customers, segmented before your eyes; KEEP=1 leaves it running'
 	@echo 'make test            all tests, in a throw-away cluster'
 	@echo 'make test-major MAJOR=17   all tests against PostgreSQL 17 (or 18), fetched from Debian for it; needs root'

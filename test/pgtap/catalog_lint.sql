@@ -232,8 +232,10 @@ SELECT is_empty($$
 	SELECT f.name, f.prosrc
 	  FROM member_function AS f
 	 WHERE f.lanname = 'c'
-	   AND (f.prosrc !~ '^crm_[a-z]+_[a-z_0-9]+$' OR f.probin <> '$libdir/crm_marketing')
-$$, 'C symbols are called crm_slice_verb, and come from the extension''s library');
+	   AND (f.prosrc !~ '^crm_[a-z]+_[a-z_0-9]+$'
+			OR f.probin <> CASE WHEN f.prosrc LIKE 'crm\_address\_%' THEN '$libdir/crm_marketing_address'
+								ELSE '$libdir/crm_marketing' END)
+$$, 'C symbols are called crm_slice_verb, and come from the extension''s library; those of addresses from one of their own');
 
 ------------------------------------------------------------------------------------------------------------------
 -- Dump
