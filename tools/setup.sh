@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 purpose=${1:-}
 
 missing_tools=()
-for tool in gcc make perl diff tar; do
+for tool in gcc g++ make perl diff tar; do
 	command -v "$tool" >/dev/null || missing_tools+=("$tool")
 done
 if [ "$purpose" = bench ]; then
@@ -34,10 +34,22 @@ missing_of_server() {
 	perl -MIPC::Run -e 1 2>/dev/null || echo IPC::Run
 }
 
+# Does this compiler find this header?
+finds_header() {
+	printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$2" | "$1" -E - >/dev/null 2>&1
+}
+
+# The libraries without headers
+missing_libraries() {
+	finds_header gcc idn2.h || echo libidn2
+	finds_header g++ phonenumbers/phonenumberutil.h || echo libphonenumber
+}
+
+libraries=$(missing_libraries)
 config=$(find_pg_config) || config=
 if [ -n "$config" ]; then
 	missing=$(missing_of_server "$config")
-	if [ -z "$missing" ] && [ ${#missing_tools[@]} -eq 0 ]; then
+	if [ -z "$missing$libraries" ] && [ ${#missing_tools[@]} -eq 0 ]; then
 		exit 0
 	fi
 else
@@ -50,7 +62,9 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null ||
 	say "Something is missing, and this script installs it for Debian's own servers only:"
 	[ -z "$missing" ] || say "  of PostgreSQL 15 to 19:" $missing
 	[ ${#missing_tools[@]} -eq 0 ] || say "  programs: ${missing_tools[*]}"
-	say "Needed are a server of PostgreSQL 15 or later with its headers (PGXS), pgTAP, Perl's IPC::Run, gcc and make."
+	[ -z "$libraries" ] || say "  libraries with their headers:" $libraries
+	say "Needed are a server of PostgreSQL 15 or later with its headers (PGXS), pgTAP, Perl's IPC::Run, gcc, g++, make,"
+	say "libphonenumber and libidn2."
 	say "If they are there, name the server: make PG_CONFIG=/path/to/pg_config ..."
 	exit 1
 fi
@@ -97,8 +111,8 @@ if [ -z "$major" ]; then
 fi
 
 packages=()
-for package in "postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap" gcc make libc6-dev perl \
-	libipc-run-perl libtap-parser-sourcehandler-pgtap-perl; do
+for package in "postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap" gcc g++ make libc6-dev \
+	libphonenumber-dev libidn2-dev perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl; do
 	installed "$package" || packages+=("$package")
 done
 if [ "$purpose" = bench ]; then
@@ -107,7 +121,7 @@ if [ "$purpose" = bench ]; then
 fi
 # A server that did not come by packages, or tools that did not: apt has nothing to add
 if [ ${#packages[@]} -eq 0 ]; then
-	say "Missing:" $missing "${missing_tools[@]}" "although the packages are installed."
+	say "Missing:" $missing $libraries "${missing_tools[@]}" "although the packages are installed."
 	exit 1
 fi
 
@@ -171,7 +185,7 @@ say "Installing ${packages[*]}"
 	sed -u -n 's/^Setting up \([^ ]*\).*/    \1/p'
 
 config=$(find_pg_config) || { say "The server is still not found."; exit 1; }
-missing=$(missing_of_server "$config")
+missing=$(missing_of_server "$config"; missing_libraries)
 if [ -n "$missing" ]; then
 	say "Still missing:" $missing
 	exit 1

@@ -5,7 +5,7 @@
 # It unpacks that major's server, with the compiler of its time, from the Debian suite that has it, into a directory
 # like a chroot, and runs COMMAND (tools/test.sh, unless one is given) there with tools/with-cluster.sh, as a user who
 # is not root. Nothing is installed: apt-get resolves, fetches and verifies, from the mirror in its own configuration,
-# and no package's script is run. It needs root, or sudo, and 0.6 GB for each major.
+# and no package's script is run. It needs root, or sudo, and 0.8 GB for each major.
 #
 #     CACHE=DIR                 where the unpacked directories stay for the next run, else
 #                               ${XDG_CACHE_HOME:-~/.cache}/crm_marketing
@@ -81,7 +81,8 @@ unpack() {
 	: >"$apt/status"
 	: >"$apt/preferences"
 	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$apt/sources.list"
-	packages=(base-files libc-bin dash mawk bash coreutils findutils diffutils sed grep tar gzip perl make gcc libc6-dev
+	packages=(base-files libc-bin dash mawk bash coreutils findutils diffutils sed grep tar gzip perl make gcc g++ libc6-dev
+		libphonenumber-dev libidn2-dev
 		"postgresql-$major" libipc-run-perl libtap-parser-sourcehandler-pgtap-perl)
 	# Without what these depend on: a whole clang and llvm, for bitcode that is not built here
 	bare=("postgresql-server-dev-$major" libpq-dev)
@@ -141,7 +142,8 @@ unpack() {
 	rm -rf "$apt"
 }
 
-if [ "${REFRESH:-}" = 1 ] || [ ! -d "$root" ]; then
+# One from before the build needed libphonenumber is of no use any more
+if [ "${REFRESH:-}" = 1 ] || [ ! -e "$root/usr/include/phonenumbers/phonenumberutil.h" ]; then
 	unpack
 fi
 

@@ -96,7 +96,7 @@ for directory in "$("$system_config" --pkglibdir)" "$("$system_config" --sharedi
 done
 # A copy of the extension that the system has would hide what this tree does not install
 rm -f "$work/pg$("$system_config" --sharedir)/extension/crm_marketing"* \
-	"$work/pg$("$system_config" --pkglibdir)/crm_marketing.so"
+	"$work/pg$("$system_config" --pkglibdir)/crm_marketing"{,_address}.so
 # Headers are only read
 for directory in "$("$system_config" --includedir)" "$("$system_config" --includedir-server)"; do
 	if [ ! -e "$work/pg$directory" ]; then
@@ -142,7 +142,7 @@ say "== building"
 cd "$work/src"
 # Bitcode would double the time; nobody runs long enough here to gain by inlining
 "${as_user[@]}" make -j "$(nproc 2>/dev/null || echo 1)" with_llvm=no PG_CONFIG="$PG_CONFIG" all 2>"$work/make.err" |
-	sed -u -n 's/.* -c -o [^ ]* \(src[^ ]*\.c\)$/   \1/p; s/.* -c -o \(src[^ ]*\)\.o .*/   \1.c/p' >&2 ||
+	sed -u -n 's/.* -c -o [^ ]* \(src[^ ]*\.cc\{0,1\}\)$/   \1/p; s/.* -c -o \(src[^ ]*\)\.o .*/   \1.c/p' >&2 ||
 	give_up make "$work/make.err"
 "${as_user[@]}" make -s with_llvm=no PG_CONFIG="$PG_CONFIG" install >"$work/make.err" 2>&1 ||
 	give_up "make install" "$work/make.err"
