@@ -69,8 +69,12 @@ all: $(ADDRESS)$(DLSUFFIX)
 
 $(ADDRESS)$(DLSUFFIX): $(ADDRESS_OBJS)
 	$(LINK.shared) -o $@ $(ADDRESS_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(SHLIB_LINK) $(ADDRESS_LIBS)
-# so that it is linked anew when with_phonenumber changes back
 	@rm -f $(filter-out $(ADDRESS_PHONE),src/address/phone.o src/address/phone_plain.o)
+# Where the object for this with_phonenumber is missing, the library is of the other. PostgreSQL's makefiles say
+# .SECONDARY, so that its absence alone remakes nothing.
+ifeq ($(wildcard $(ADDRESS_PHONE)),)
+.PHONY: $(ADDRESS)$(DLSUFFIX)
+endif
 ifeq ($(with_phonenumber),yes)
 # A library with C++ in it is linked by that compiler
 $(ADDRESS)$(DLSUFFIX): COMPILER = $(CXX) $(CXXFLAGS)
