@@ -93,6 +93,11 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT setting_pkey DO UPDATE SET value = excluded.value;
 	END IF;
 
+	-- Numbers without + are others now: they are read anew with the customers' feed
+	IF configure.name = 'country' THEN
+		UPDATE crm.identity AS i SET raw = NULL WHERE i.namespace = 'phone' AND i.source = 'feed';
+	END IF;
+
 	-- Days begin at other instants now, and literals in the texts of feeds mean others
 	IF crm.timezone() <> zone THEN
 		UPDATE crm.source AS s SET stale_reason = 'time zone changed' WHERE NOT (s.tracked OR s.own OR s.released);
@@ -100,4 +105,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.configure(text, text) IS
-'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone; country, the two letters of ISO 3166 of the country in which phone numbers without + are (default none), in any case of letters. Error 22023 for an unknown setting or zone, and for a country that is not two letters';
+'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone; country, the two letters of ISO 3166 of the country in which phone numbers without + are (default none), in any case of letters; the customers'' phones are read anew by the next crm.refresh_identities() or refresh. Error 22023 for an unknown setting or zone, and for a country that is not two letters';

@@ -61,6 +61,7 @@ CREATE TABLE crm.identity (
 	value		text NOT NULL,
 	customer_id	bigint NOT NULL,
 	source		text NOT NULL DEFAULT 'given',
+	raw			text,
 	added_at	timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	PRIMARY KEY (namespace, value, customer_id)
 );
@@ -72,6 +73,7 @@ COMMENT ON COLUMN crm.identity.namespace IS
 COMMENT ON COLUMN crm.identity.value IS 'the name, in its normal form';
 COMMENT ON COLUMN crm.identity.customer_id IS 'the customer; of a merged one, the id by which it came';
 COMMENT ON COLUMN crm.identity.source IS '"feed": from the feed of the customers, and goes when it goes there; otherwise as it was given';
+COMMENT ON COLUMN crm.identity.raw IS 'how the feed spells it';
 COMMENT ON COLUMN crm.identity.added_at IS 'since when it is known';
 COMMENT ON INDEX crm.identity_shop_idx IS 'the customer of a key of the shop';
 COMMENT ON INDEX crm.identity_customer_id_idx IS 'all names of a customer';
@@ -188,11 +190,11 @@ CREATE FUNCTION crm.define_property(kind text, name text, type text) RETURNS boo
 COMMENT ON FUNCTION crm.define_property(text, text, text) IS
 'for the functions that store facts of the extension''s own: makes a property of a feed without a view known, if it is not known yet, with the type of its values (text, number, boolean, date, timestamp, array). True when it was new; what type it has otherwise is not asked. NULL gives NULL';
 
-CREATE FUNCTION crm.refresh_identities() RETURNS bigint
+CREATE FUNCTION crm.refresh_keys() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'crm_feed_refresh_identities'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION crm.refresh_identities() IS
-'gives ids to the customers of a shop with uuid or text keys who have none yet, and looks again which feeds can be looked up by index. Returns how many ids were given';
+COMMENT ON FUNCTION crm.refresh_keys() IS
+'gives ids to the customers of a shop with uuid or text keys who have none yet, and looks again which feeds can be looked up by index. Returns how many ids were given. For crm.refresh_identities(), which does more';
 
 CREATE FUNCTION crm.profile_of(customer_id bigint) RETURNS crm.profile
 	AS 'MODULE_PATHNAME', 'crm_feed_profile_of'

@@ -55,7 +55,8 @@ typedef struct Feed
 
 /* All feeds that are defined (customer first when there is one), in CurrentMemoryContext. */
 extern List *feed_load(void);
-extern Feed *feed_find(List *feeds, const char *kind);	/* NULL when there is none */
+extern const List *feed_cached(void);	/* the same, kept until something in the catalog changes */
+extern Feed *feed_find(const List *feeds, const char *kind);	/* NULL when there is none */
 
 /* The feed of an attribute of customers: the customers' own if that has it, else a slice's; NULL when none has. */
 extern const Feed *feed_of_attribute(const List *feeds, const char *name);

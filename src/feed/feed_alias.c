@@ -208,6 +208,21 @@ feed_all_customers(void)
 	return customers;
 }
 
+const FeedCustomers *
+feed_raw_customers(int count, const int64 *ids)
+{
+	FeedCustomers *customers = palloc0(sizeof(FeedCustomers));
+	FeedAliases *aliases = palloc(sizeof(FeedAliases));
+
+	aliases->customers = alias_map_create(CurrentMemoryContext, 16, NULL);
+	aliases->merged = alias_map_create(CurrentMemoryContext, 16, NULL);
+	customers->all = count < 0;
+	customers->count = customers->nsought = Max(count, 0);
+	customers->ids = customers->sought = ids;
+	customers->aliases = aliases;
+	return customers;
+}
+
 void
 feed_resolve(int count, int64 *ids)
 {

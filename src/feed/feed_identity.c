@@ -140,7 +140,7 @@ feed_identity_of(const char *key, int64 *id)
 	feed_execute(find, 1, types, values, NULL);
 	if (SPI_processed == 0)
 	{
-		const Feed *feed = feed_find((List *) feed_cached(), FEED_CUSTOMER);
+		const Feed *feed = feed_find(feed_cached(), FEED_CUSTOMER);
 		const FeedSource *source = feed_source_find(feed_sources(), FEED_CUSTOMER);
 
 		if (feed != NULL && source != NULL && !feed->stale && has_customer(feed, feed_key_of(source->key_type), key))

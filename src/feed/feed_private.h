@@ -92,7 +92,6 @@ extern FeedSource *feed_source_find(List *sources, const char *kind);
 extern Oid	feed_view(const char *kind);	/* InvalidOid if there is none */
 extern Oid	feed_owner_of(Oid relid);	/* InvalidOid if it is gone */
 extern FeedKey feed_key_of(const char *key_type);
-extern const List *feed_cached(void);	/* feed_load(), kept until something in the catalog changes */
 pg_noreturn extern void feed_error_own(const char *kind);
 extern bool feed_hold(const Feed *feed);	/* locks its view against changes; false if it is no longer as it was loaded */
 pg_noreturn extern void feed_error_stale(const Feed *feed);
@@ -125,6 +124,7 @@ extern bool feed_identity_of(const char *key, int64 *id);	/* false if no custome
 
 /* feed_alias.c: rows on their way from ids to customers; nvalues are in each */
 typedef struct FeedFold FeedFold;
+extern const FeedCustomers *feed_raw_customers(int count, const int64 *ids);	/* ids as they are; all when count is negative */
 extern FeedFold *feed_fold_begin(const FeedAliases *aliases, bool attributes, int nvalues, FeedRow row, void *context);
 extern void feed_fold_row(FeedFold *fold, int64 from, TimestampTz at, const Value *values);
 extern void feed_fold_end(FeedFold *fold);

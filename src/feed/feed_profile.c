@@ -197,7 +197,7 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	if (tracked)
 		feed_read_customer_events(customers, gather_tracked, &gathering);
 	if (gathering.total == 0 &&
-		!feed_has_rows("SELECT FROM crm.identity WHERE customer_id = ANY ($1)", customers))
+		!feed_has_rows("SELECT FROM crm.identity WHERE customer_id = ANY ($1) AND source <> 'feed'", customers))
 	{
 		if (pushed)
 			PopActiveSnapshot();

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "tcop/dest.h"
 #include "utils/array.h"
@@ -328,6 +329,9 @@ read_view(const Feed *feed, int ncolumns, const char *const *columns, const Feed
 
 	SPI_connect();
 	feed_enter(&rights, feed->owner, feed->search_path);
+	/* compiling a lookup would take longer than the lookup, whatever the planner makes of tables that it knows nothing of */
+	if (!some->all && jit_enabled)
+		feed_set("jit", "off");
 	if (!some->all)
 		code = run_kept_plan(keep_plan(feed, sql.data, params->numParams, types), &options);
 	else

@@ -535,7 +535,7 @@ feed_load(void)
 }
 
 Feed *
-feed_find(List *feeds, const char *kind)
+feed_find(const List *feeds, const char *kind)
 {
 	ListCell   *cell;
 

@@ -210,7 +210,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 }
 
 /*
- * Of all customers, or of some, as the statement's last condition. What is stored of a customer is so under his own id;
+ * Of all customers, or of some, as the statement's last condition, which follows another one. What is stored of a customer is so under his own id;
  * what he is known by, or was put into by hand, may be so under others.
  */
 static void
@@ -239,7 +239,7 @@ read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int
 	{
 		params->params[0].value = kind == ROW_IDENTITY || kind == ROW_STATIC ?
 			feed_id_array(customers->nsought, customers->sought) : feed_id_array(customers->count, customers->ids);
-		sql = psprintf("%s WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", sql);
+		sql = psprintf("%s AND customer_id OPERATOR(pg_catalog.=) ANY ($1)", sql);
 	}
 	options.params = params;
 
@@ -629,13 +629,15 @@ population_scan(const PopulationRequest *request, PopulationSink sink, void *con
 	if (feed != NULL)
 		read_feed(store, feed, ROW_CUSTOMER, program->nattributes, program->attributes, customers, DT_NOBEGIN,
 				  population);
-	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity", customers, ROW_IDENTITY);
+	/* who is known by what the feed says of him is in the feed */
+	read_table(store, "SELECT DISTINCT customer_id FROM crm.identity WHERE source OPERATOR(pg_catalog.<>) 'feed'", customers,
+			   ROW_IDENTITY);
 	if (request->memberships)
-		read_table(store, "SELECT customer_id, segments FROM crm.membership", customers, ROW_MEMBERSHIP);
+		read_table(store, "SELECT customer_id, segments FROM crm.membership WHERE true", customers, ROW_MEMBERSHIP);
 	if (request->statics || program->uses_segments)
-		read_table(store, "SELECT customer_id, segment_id FROM crm.static_member", customers, ROW_STATIC);
+		read_table(store, "SELECT customer_id, segment_id FROM crm.static_member WHERE true", customers, ROW_STATIC);
 	if (request->deadlines)
-		read_table(store, "SELECT customer_id, due, segment_id, evaluated_at FROM crm.deadline", customers, ROW_DEADLINE);
+		read_table(store, "SELECT customer_id, due, segment_id, evaluated_at FROM crm.deadline WHERE true", customers, ROW_DEADLINE);
 	for (int k = 0; k < program->nkinds; k++)
 	{
 		feed = feed_find(feeds, program->kinds[k].name);

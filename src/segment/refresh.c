@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "customer/identity.h"
 #include "feed/capture.h"
 #include "feed/feed.h"
 #include "segment/refresh.h"
@@ -331,10 +332,11 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	(void) slot_lock_refresh(true);
 	feed_refresh_identities();
 	CommandCounterIncrement();
-	PushActiveSnapshot(GetLatestSnapshot());
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	identity_sync(NULL);
+	PushActiveSnapshot(GetLatestSnapshot());
 	segments = segment_program_load();
 	if (mend)
 		(void) refresh_readable(segments, &unreadable, &left_alone);

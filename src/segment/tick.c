@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "customer/identity.h"
 #include "feed/capture.h"
 #include "feed/feed.h"
 #include "segment/refresh.h"
@@ -49,6 +50,7 @@ typedef struct TickCustomer
 	int64		customer;		/* first, for the hash table */
 	Bitmapset  *touched;
 	bool		merged;
+	bool		described;		/* his row of the customers' feed was touched */
 	const Asking *asking;
 } TickCustomer;
 
@@ -117,6 +119,7 @@ add_customer(Tick *tick, int64 customer, int bit)
 	{
 		entry->touched = NULL;
 		entry->merged = false;
+		entry->described = false;
 		entry->asking = NULL;
 	}
 	entry->touched = bms_add_member(entry->touched, bit);
@@ -145,6 +148,7 @@ take_pending(Tick *tick, int number, int room)
 		{
 			TickCustomer *entry = add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)), bit);
 
+			entry->described |= kind == NULL || strcmp(kind, FEED_CUSTOMER) == 0;
 			entry->merged |= kind != NULL && strcmp(kind, FEED_MERGE) == 0;
 		}
 	}
@@ -474,6 +478,26 @@ load_slots(Tick *tick)
 	}
 }
 
+/* What is known of customers by what their feed says comes first: segments may ask for it. */
+static void
+sync_identities(const Tick *tick)
+{
+	int64	   *ids = palloc(sizeof(int64) * ((Size) hash_get_num_entries(tick->customers) + 1));
+	HASH_SEQ_STATUS status;
+	TickCustomer *entry;
+	int			count = 0;
+
+	hash_seq_init(&status, tick->customers);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (entry->described)
+			ids[count++] = entry->customer;
+	}
+	if (count > 0)
+		identity_sync(feed_customers(count, ids));
+	pfree(ids);
+}
+
 static void
 work(Tick *tick)
 {
@@ -482,6 +506,9 @@ work(Tick *tick)
 	load_slots(tick);
 	tick->segments = tick_segments();
 	take_customers(tick);
+	sync_identities(tick);
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetLatestSnapshot());
 	renew_customers(tick);
 	PopActiveSnapshot();
 	store_slots(tick);

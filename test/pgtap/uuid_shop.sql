@@ -83,7 +83,7 @@ BEGIN
 		  FROM answer.person AS p WHERE p.n % 200 = 7;
 	INSERT INTO answer.feed SELECT variant, f.kind, f.state, f.key_type, f.indexed FROM crm.feeds AS f;
 
-	INSERT INTO answer.count SELECT variant, r.customers, (SELECT count(*) FROM crm.identity)
+	INSERT INTO answer.count SELECT variant, r.customers, (SELECT count(*) FROM crm.identity AS i WHERE i.namespace = 'shop')
 		FROM crm.refresh_segments('2026-07-06 12:00+00') AS r;
 	INSERT INTO answer.change
 		SELECT variant, s.name, p.n, c.entered, c.at, c.reason
