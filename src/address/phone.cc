@@ -33,6 +33,9 @@ using i18n::phonenumbers::PhoneNumberUtil;
 /* What libphonenumber takes for the country of a number with + when there is none */
 static const char *const NO_REGION = "ZZ";
 
+/* A number in order is read once or twice; one that begins with more noughts than that is none */
+static const int MAX_READINGS = 5;
+
 /* The plus sign of full width, which East Asian keyboards make, in UTF-8 */
 static const char *const WIDE_PLUS = "\xEF\xBC\x8B";
 
@@ -74,7 +77,7 @@ compact(std::string &number)
 	{
 		if (is_digit(c) || (c == '+' && digits.empty()))
 			digits += c;
-		else if (c == '\0' || std::strchr(" \t()-.", c) == nullptr)
+		else if (c == '\0' || std::strchr(" ()-.", c) == nullptr)
 			return;
 	}
 	number = digits;
@@ -149,27 +152,21 @@ check_length(const PhoneNumberUtil *util, const PhoneNumber &number)
 	return PHONE_NO_SUCH_LENGTH;
 }
 
+/* One reading of the number */
 static PhoneStatus
-normal_form(std::string text, const char *country, char *result)
+format(const PhoneNumberUtil *util, const std::string &text, const char *country, std::string *formatted)
 {
-	const PhoneNumberUtil *util = PhoneNumberUtil::GetInstance();
 	PhoneNumber number;
-	PhoneStatus status;
-	std::string formatted;
+	PhoneStatus status = parse(util, text, country, &number);
 
-	if (country != nullptr && util->GetCountryCodeForRegion(country) == 0)
-		return PHONE_UNKNOWN_COUNTRY;
-
-	compact(text);
-	status = parse(util, text, country, &number);
 	if (status != PHONE_OK)
 		return status;
 	if (has_letters(util, text, number))
 		return PHONE_HAS_LETTERS;
-
 	/* Nothing but noughts is of a possible length, and the library has no form for it */
 	if (number.national_number() == 0)
 		return PHONE_NOT_A_NUMBER;
+
 	if (is_international(text))
 		status = check_length(util, number);
 	else if (!util->IsValidNumber(number))
@@ -178,14 +175,43 @@ normal_form(std::string text, const char *country, char *result)
 		if (status == PHONE_OK)
 			status = PHONE_NOT_VALID;
 	}
-	if (status != PHONE_OK)
-		return status;
+	if (status == PHONE_OK)
+		util->Format(number, PhoneNumberUtil::E164, formatted);
+	return status;
+}
 
-	util->Format(number, PhoneNumberUtil::E164, &formatted);
-	if (formatted.size() >= PHONE_RESULT_SIZE)
-		return PHONE_TOO_LONG;
-	std::memcpy(result, formatted.c_str(), formatted.size() + 1);
-	return PHONE_OK;
+static PhoneStatus
+normal_form(std::string text, const char *country, char *result)
+{
+	const PhoneNumberUtil *util = PhoneNumberUtil::GetInstance();
+	std::string formatted;
+
+	if (country != nullptr && util->GetCountryCodeForRegion(country) == 0)
+		return PHONE_UNKNOWN_COUNTRY;
+
+	compact(text);
+
+	/*
+	 * A normal form must be its own, and what the library formats need not
+	 * be: where it still begins as a domestic call does, the next reading
+	 * takes that away.  So read on until nothing changes.
+	 */
+	for (int reading = 0; reading < MAX_READINGS; reading++)
+	{
+		PhoneStatus status = format(util, text, country, &formatted);
+
+		if (status != PHONE_OK)
+			return status;
+		if (formatted.size() >= PHONE_RESULT_SIZE)
+			return PHONE_TOO_LONG;
+		if (formatted == text)
+		{
+			std::memcpy(result, formatted.c_str(), formatted.size() + 1);
+			return PHONE_OK;
+		}
+		text = formatted;
+	}
+	return PHONE_NOT_VALID;
 }
 
 PhoneStatus

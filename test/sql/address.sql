@@ -293,7 +293,10 @@ SELECT namespace, address_shown(value) AS value, country, crm.normal_form(namesp
  ORDER BY n;
 SELECT length(crm.normal_form('card', repeat('7', 1000000) || ' '));
 
--- A normal form stays as it is
+-- A normal form stays as it is, also where libphonenumber would take away one more 0 each time
+SELECT phone, crm.normal_form('phone', once) IS NOT DISTINCT FROM once AS stays
+  FROM (VALUES ('+44 (0)0 7946 8018'), ('+49 00 901820'), ('+44 (0)0000 7946 8018'), ('+52 1 55 1234 5678')) AS v(phone),
+	   crm.normal_form('phone', phone) AS once;
 SELECT namespace, value, crm.normal_form(namespace, value, 'US') = value AS stays
   FROM (VALUES
 	('phone', '+79161234567'), ('phone', '+390669812345'), ('phone', '+442079460018'), ('phone', '+71001234567'),
