@@ -8,7 +8,7 @@
  * both ids were already his. It is his own word then, about himself. Taking the merge back takes that away from the other
  * id as well, since all of it follows from what each has said and from when they became one.
  *
- * For the same reason a consent covers the addresses of the id that gave it, and those of ids that were the person's by then.
+ * For the same reason a consent covers the addresses of the id that gave it, and those of ids that were the person's before.
  */
 #include "postgres.h"
 
@@ -61,7 +61,7 @@ speaks_for(const Person *person, const Statement *statement, int id)
 	const PersonId *own = list_nth(person->ids, statement->id);
 	const PersonId *other = list_nth(person->ids, id);
 
-	return statement->id == id || statement->at >= Max(own->joined_at, other->joined_at);
+	return statement->id == id || statement->at > Max(own->joined_at, other->joined_at);
 }
 
 /* Has he taken an id's refusal back by another id, as one person? */

@@ -82,6 +82,8 @@ crm_feed_read_attributes(PG_FUNCTION_ARGS)
 	feed = feed_find(feed_cached(), FEED_CUSTOMER);
 	if (feed == NULL || PG_ARGISNULL(0))
 		return (Datum) 0;
+	if (feed->stale)
+		feed_error_stale(feed);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &items, &missing, &reading.nnames);
 	names = palloc(sizeof(char *) * Max(reading.nnames, 1));
 	for (int i = 0; i < reading.nnames; i++)
