@@ -54,6 +54,15 @@ SELECT pg_catalog.pg_extension_config_dump('crm.merge_log', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.cannot_link', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.shared_identity', '');
 
+CREATE FUNCTION crm.are_kept_apart(customer_a bigint, customer_b bigint) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN EXISTS (SELECT
+				 FROM unnest(crm.ids_of(customer_a)) AS a
+				CROSS JOIN unnest(crm.ids_of(customer_b)) AS b
+				 JOIN crm.cannot_link AS l ON l.customer_a = least(a, b) AND l.customer_b = greatest(a, b));
+COMMENT ON FUNCTION crm.are_kept_apart(bigint, bigint) IS
+'whether crm.forbid_merge() was said of two customers, by any of their ids. NULL gives NULL';
+
 CREATE FUNCTION crm.merge_customers(into_id bigint, customer_id bigint, reason text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp

@@ -1,13 +1,20 @@
 /*
  * identity.c
- *		Phones, addresses and cards of the customers' feed, as identities. The work is that of crm.sync_identities().
+ *		Who it is that calls: crm.find_customer(). And phones, addresses and cards of the customers' feed, which become
+ *		identities by crm.sync_identities().
+ *
+ * A caller is looked up while it rings, so the plan is kept: that of a function in SQL would be made for each call.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/builtins.h"
 
+#include "base/setting.h"
 #include "customer/identity.h"
+
+PG_FUNCTION_INFO_V1(crm_customer_find);
 
 void
 identity_sync(const FeedCustomers *customers)
@@ -22,4 +29,65 @@ identity_sync(const FeedCustomers *customers)
 		SPI_OK_SELECT)
 		elog(ERROR, "could not look at identities");
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Whose country is not told is the shop's. Most numbers come with their own, and then the setting need not be read. */
+static bool
+needs_country(const text *namespace, const text *value)
+{
+	const char *from = VARDATA_ANY(value);
+	const char *end = from + VARSIZE_ANY_EXHDR(value);
+
+	if (VARSIZE_ANY_EXHDR(namespace) != strlen("phone") || memcmp(VARDATA_ANY(namespace), "phone", strlen("phone")) != 0)
+		return false;
+	while (from < end && *from == ' ')
+		from++;
+	return from == end || *from != '+';
+}
+
+Datum
+crm_customer_find(PG_FUNCTION_ARGS)
+{
+	static const char *const sql =
+		"SELECT coalesce((SELECT a.customer_id FROM crm.alias AS a WHERE a.alias = f.customer_id), f.customer_id) "
+		"FROM (SELECT i.customer_id FROM crm.identity AS i "
+		"WHERE i.namespace = $1 AND i.value = crm.normal_form($1, $2, $3) ORDER BY i.added_at, i.customer_id LIMIT 1) AS f";
+	static SPIPlanPtr kept = NULL;
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
+	char		nulls[3] = {' ', ' ', ' '};
+	int64		result = 0;
+	bool		isnull = true;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	values[0] = PointerGetDatum(PG_GETARG_TEXT_PP(0));
+	values[1] = PointerGetDatum(PG_GETARG_TEXT_PP(1));
+	values[2] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
+	if (PG_ARGISNULL(2) && needs_country(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)))
+	{
+		char	   *country = setting_read("country");
+
+		values[2] = country == NULL ? (Datum) 0 : CStringGetTextDatum(country);
+	}
+	if (values[2] == (Datum) 0)
+		nulls[2] = 'n';
+
+	SPI_connect();
+	if (kept == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare_cursor(sql, lengthof(types), types, CURSOR_OPT_GENERIC_PLAN);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+		kept = plan;
+	}
+	if (SPI_execute_plan(kept, values, nulls, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.identity");
+	if (SPI_processed > 0)
+		result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(result);
 }
