@@ -25,10 +25,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "base/contain.h"
 #include "feed/capture.h"
 #include "feed/capture_private.h"
 #include "feed/feed_private.h"
@@ -264,47 +264,44 @@ map_rows(CaptureWatch *watch, const LogRow *rows, int nrows, Mapped *mapped, Mem
 	SPI_finish();
 }
 
+typedef struct Mapping
+{
+	CaptureWatch *watch;
+	const LogRow *rows;
+	int			nrows;
+	Mapped		mapped;
+	MemoryContext context;
+} Mapping;
+
+static void
+map_contained(void *argument)
+{
+	Mapping    *mapping = argument;
+
+	map_rows(mapping->watch, mapping->rows, mapping->nrows, &mapping->mapped, mapping->context);
+}
+
 /* Runs the watch's query for some keys; an error of it is its own. */
 static void
 give_mapped(Reading *reading, CaptureWatch *watch, const LogRow *rows, int nrows)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Mapped		mapped = {0};
+	Mapping		mapping = {.watch = watch, .rows = rows, .nrows = nrows, .context = CurrentMemoryContext};
+	const Mapped *mapped = &mapping.mapped;
+	ErrorData  *error;
 
 	if (watch->failed)
 		return;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	error = contain(map_contained, &mapping);
+	if (error != NULL)
 	{
-		map_rows(watch, rows, nrows, &mapped, context);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
 		watch->failed = true;
 		capture_watch_error(watch->id, error->message);
 		feed_mark(watch->kind, "a mapping has failed");
 		FreeErrorData(error);
 		return;
 	}
-	PG_END_TRY();
-	for (int i = 0; i < mapped.count; i++)
-		give_key(reading, watch, mapped.numbers, mapped.numbers ? mapped.ids[i] : 0, mapped.numbers ? NULL : mapped.keys[i]);
+	for (int i = 0; i < mapped->count; i++)
+		give_key(reading, watch, mapped->numbers, mapped->numbers ? mapped->ids[i] : 0, mapped->numbers ? NULL : mapped->keys[i]);
 }
 
 /* Rows of one watch. */

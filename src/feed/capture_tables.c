@@ -24,11 +24,11 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "base/contain.h"
 #include "feed/capture.h"
 #include "feed/capture_private.h"
 #include "feed/feed_private.h"
@@ -134,6 +134,39 @@ misses_trigger(const CaptureWatch *watch)
 	return result;
 }
 
+typedef struct Following
+{
+	CaptureWatch *watch;
+	bool		same;
+	bool		followed;
+} Following;
+
+static void
+follow(void *argument)
+{
+	Following  *following = argument;
+	CaptureWatch *watch = following->watch;
+	FeedRights	rights;
+	FeedImpatience impatience;
+	Oid			now;
+
+	SPI_connect();
+	feed_enter(&rights, watch->role, watch->search_path);
+	now = named_relation(watch->relation_name);
+	if (OidIsValid(now) && (now == watch->relation) == following->same)
+	{
+		feed_begin_impatience(&impatience);
+		capture_check_table(now);
+		capture_drop_triggers(watch);
+		watch->relation = now;
+		capture_make_triggers(watch);
+		feed_end_impatience(&impatience);
+		following->followed = true;
+	}
+	feed_leave(&rights);
+	SPI_finish();
+}
+
 /*
  * Where another table has come under the name that was watched, it is watched from now on; and where triggers are missing,
  * they are made again. As the watch's definer.
@@ -141,57 +174,15 @@ misses_trigger(const CaptureWatch *watch)
 static bool
 watch_again(CaptureWatch *watch, bool same)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool followed = false;
+	Following	following = {watch, same, false};
+	ErrorData  *error = contain(follow, &following);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		FeedRights	rights;
-		FeedImpatience impatience;
-		Oid			now;
-
-		SPI_connect();
-		feed_enter(&rights, watch->role, watch->search_path);
-		now = named_relation(watch->relation_name);
-		if (OidIsValid(now) && (now == watch->relation) == same)
-		{
-			feed_begin_impatience(&impatience);
-			capture_check_table(now);
-			capture_drop_triggers(watch);
-			watch->relation = now;
-			capture_make_triggers(watch);
-			feed_end_impatience(&impatience);
-			followed = true;
-		}
-		feed_leave(&rights);
-		SPI_finish();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		capture_watch_error(watch->id, error->message);
-		FreeErrorData(error);
-		again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
-		followed = false;
-	}
-	PG_END_TRY();
-	return followed;
+	if (error == NULL)
+		return following.followed;
+	capture_watch_error(watch->id, error->message);
+	FreeErrorData(error);
+	again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_MS);
+	return false;
 }
 
 /* As the extension, connected to SPI. */

@@ -16,9 +16,9 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
+#include "base/contain.h"
 #include "feed/capture.h"
 #include "feed/feed_private.h"
 
@@ -397,6 +397,25 @@ crm_feed_rebuild(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(count);
 }
 
+typedef struct Mending
+{
+	FeedSource *source;
+	List	   *sources;
+} Mending;
+
+static void
+mend(void *argument)
+{
+	Mending    *mending = argument;
+	FeedImpatience impatience;
+
+	SPI_connect();
+	begin_change(&impatience);
+	rebuild(mending->source, mending->sources);
+	feed_end_impatience(&impatience);
+	SPI_finish();
+}
+
 /*
  * Feeds whose tables are others than their texts name, or whose views were dropped, are made again when their texts can be
  * understood again. What cannot be mended stays as it is: crm.feeds says why.
@@ -411,45 +430,17 @@ feed_mend(void)
 	foreach(cell, feeds)
 	{
 		const Feed *feed = lfirst(cell);
-		FeedSource *source = feed_source_find(sources, feed->kind);
-		MemoryContext context = CurrentMemoryContext;
-		ResourceOwner owner = CurrentResourceOwner;
+		Mending		mending = {feed_source_find(sources, feed->kind), sources};
+		const FeedSource *source = mending.source;
+		ErrorData  *error;
 
 		if (!feed->stale || source == NULL || source->released || source->own || source->tracked)
 			continue;
 		/* should it become sound by itself, what was missed until then is not to be forgotten */
 		if (source->stale_reason == NULL)
 			feed_mark(feed->kind, "could not be read");
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			FeedImpatience impatience;
-
-			SPI_connect();
-			begin_change(&impatience);
-			rebuild(source, sources);
-			feed_end_impatience(&impatience);
-			SPI_finish();
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-		}
-		PG_CATCH();
-		{
-			ErrorData  *error;
-
-			MemoryContextSwitchTo(context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-				ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-				ReThrowError(error);
+		error = contain(mend, &mending);
+		if (error != NULL)
 			FreeErrorData(error);
-		}
-		PG_END_TRY();
 	}
 }

@@ -22,11 +22,11 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "base/contain.h"
 #include "feed/capture.h"
 #include "feed/feed_private.h"
 #include "profile/profile.h"
@@ -288,47 +288,39 @@ store(const TrackedEvent *event)
 	return fresh;
 }
 
-/* Whatever is wrong with the event is said as a warning; only a cancelled or terminated session is not held up. */
+typedef struct Storing
+{
+	const TrackedEvent *event;
+	bool		fresh;
+} Storing;
+
+static void
+store_event(void *argument)
+{
+	Storing    *storing = argument;
+
+	storing->fresh = store(storing->event);
+}
+
+/* Whatever is wrong with the event is said as a warning; what is wrong with us is not hidden. */
 static bool
 store_or_warn(const TrackedEvent *event, bool *fresh)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool stored = false;
+	Storing		storing = {event, false};
+	ErrorData  *error = contain(store_event, &storing);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		*fresh = store(event);
-		ReleaseCurrentSubTransaction();
-		stored = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("event was not tracked: %s", error->message),
-				 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
-				 error->hint != NULL ? errhint("%s", error->hint) : 0));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return stored;
+	*fresh = storing.fresh;
+	if (error == NULL)
+		return true;
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("event was not tracked: %s", error->message),
+			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint != NULL ? errhint("%s", error->hint) : 0));
+	FreeErrorData(error);
+	return false;
 }
 
 Datum

@@ -17,10 +17,10 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/contain.h"
 #include "segment/run.h"
 
 PG_FUNCTION_INFO_V1(crm_segment_run_ticks);
@@ -68,36 +68,29 @@ log_error(const ErrorData *error)
 		elog(ERROR, "could not store an error");
 }
 
+typedef struct Ticking
+{
+	int			max_customers;
+	bool		mend;
+	TickOutcome *outcome;
+} Ticking;
+
+static void
+tick_contained(void *argument)
+{
+	Ticking    *ticking = argument;
+
+	tick(ticking->max_customers, ticking->mend, ticking->outcome);
+}
+
 bool
 run_one_tick(int max_customers, bool mend, TickOutcome *outcome)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	Ticking		ticking = {max_customers, mend, outcome};
+	ErrorData  *error;
 
 	memset(outcome, 0, sizeof(*outcome));
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		tick(max_customers, mend, outcome);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
+	error = contain(tick_contained, &ticking);
 	if (error == NULL)
 		return true;
 	log_error(error);
