@@ -18,7 +18,7 @@
 typedef struct FeedColumn
 {
 	const char *name;
-	Oid			type;			/* InvalidOid for a property of a tracked kind: of any type */
+	Oid			type;			/* InvalidOid for an array of a feed without view: of elements of any type */
 	ValueType	value_type;		/* VALUE_ARRAY for arrays, VALUE_UNKNOWN for any */
 } FeedColumn;
 

@@ -396,7 +396,7 @@ property_type(const char *name, Oid *type)
 		{"boolean", BOOLOID, VALUE_BOOLEAN},
 		{"date", DATEOID, VALUE_DATE},
 		{"timestamp", TIMESTAMPTZOID, VALUE_TIMESTAMP},
-		{"array", TEXTARRAYOID, VALUE_ARRAY}
+		{"array", InvalidOid, VALUE_ARRAY}	/* of elements of any type */
 	};
 
 	for (int i = 0; i < (int) lengthof(types); i++)
