@@ -112,6 +112,27 @@ RETURN (SELECT ids_of.customer_id || coalesce(array_agg(a.alias ORDER BY a.alias
 COMMENT ON FUNCTION crm.ids_of(bigint) IS
 'all ids of a customer: his own first, then those of customers who were merged into him. Of an id that was merged itself, that alone. NULL gives NULL';
 
+-- What is left of those who were erased: enough not to take them up again.
+CREATE TABLE crm.erased_customer (
+	customer_id	bigint NOT NULL PRIMARY KEY,
+	erased_at	timestamptz NOT NULL,
+	reason		text
+);
+COMMENT ON TABLE crm.erased_customer IS
+'ids of people whom crm.erase_customer() has erased: an id alone, which the shop''s own tables may still have. As long as they have it, the feeds are read without it';
+COMMENT ON COLUMN crm.erased_customer.customer_id IS 'the id';
+COMMENT ON COLUMN crm.erased_customer.erased_at IS 'when that was';
+COMMENT ON COLUMN crm.erased_customer.reason IS 'why, in the caller''s words, which should not tell who he was';
+
+CREATE TABLE crm.erased (
+	address_hash	bytea NOT NULL PRIMARY KEY,
+	erased_at		timestamptz NOT NULL
+);
+COMMENT ON TABLE crm.erased IS
+'what erased people were known by, and their addresses, as hashes only: crm.is_erased() recognises one who is about to be taken up again';
+COMMENT ON COLUMN crm.erased.address_hash IS 'crm.address_hash() of namespace and value; of a customer''s id, with namespace customer';
+COMMENT ON COLUMN crm.erased.erased_at IS 'when that was';
+
 CREATE VIEW crm.customer_key AS
 	SELECT i.value AS key, i.customer_id
 	  FROM crm.identity AS i
@@ -152,6 +173,8 @@ SELECT pg_catalog.pg_extension_config_dump('crm.source_property', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.customer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.identity', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.alias', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.erased_customer', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.erased', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.event_key', '');
 
 CREATE FUNCTION crm.define_customers(query text) RETURNS void
@@ -212,7 +235,7 @@ CREATE FUNCTION crm.track(
 	AS 'MODULE_PATHNAME', 'crm_feed_track'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION crm.track(bigint, text, jsonb, timestamptz, text, text) IS
-'stores an event that the shop has no table for. True when it is stored, false when the customer already has an event of this kind with this event_key, NULL when it was refused and on_error is ''warn'', which makes errors warnings. properties is an object of strings (ISO dates and instants are read as such), numbers, booleans, and arrays of these. Errors: 22004 an argument other than event_key is NULL, 22023 properties, 54000 event_key has more than 1024 bytes, 22008 at is infinite or not in the years 1 to 9999, 42710 the kind is defined by a query, 42939 kind is customer, 55P03 a new month''s partition could not be made within a second (it is made ahead, so that this is rare), 55000 the month''s partition is detached; and, whatever on_error is, 22004 or 22023 for on_error itself';
+'stores an event that the shop has no table for. True when it is stored, false when the customer already has an event of this kind with this event_key and for somebody who was erased, NULL when it was refused and on_error is ''warn'', which makes errors warnings. properties is an object of strings (ISO dates and instants are read as such), numbers, booleans, and arrays of these. Errors: 22004 an argument other than event_key is NULL, 22023 properties, 54000 event_key has more than 1024 bytes, 22008 at is infinite or not in the years 1 to 9999, 42710 the kind is defined by a query, 42939 kind is customer, 55P03 a new month''s partition could not be made within a second (it is made ahead, so that this is rare), 55000 the month''s partition is detached; and, whatever on_error is, 22004 or 22023 for on_error itself';
 
 CREATE FUNCTION crm.drop_events_before(before timestamptz) RETURNS integer
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -141,6 +141,7 @@ BEGIN
 	PERFORM pg_advisory_xact_lock(hashtext('crm.identity'), hashtext(identify.namespace || ':' || normal));
 	result := crm.find_customer(identify.namespace, normal);
 	IF result IS NULL THEN
+		PERFORM crm.refuse_erased(NULL, identify.namespace, normal);
 		result := nextval('crm.lead_id_seq');
 		INSERT INTO crm.identity AS i (namespace, value, customer_id) VALUES (identify.namespace, normal, result);
 		PERFORM crm.touch(ARRAY[result]);
@@ -149,7 +150,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.identify(text, text, text) IS
-'the customer who is known by an identity, as crm.find_customer(); somebody who is not known yet becomes one, with a negative id, as identify(''cookie'', ''f3a9'') for a visitor of the site, whose events crm.track() takes. When he signs in, crm.link_identity() makes his history the account''s. Errors: those of crm.identity_value(), 22023 an unknown key of the shop';
+'the customer who is known by an identity, as crm.find_customer(); somebody who is not known yet becomes one, with a negative id, as identify(''cookie'', ''f3a9'') for a visitor of the site, whose events crm.track() takes. When he signs in, crm.link_identity() makes his history the account''s. Errors: those of crm.identity_value(), 22023 an unknown key of the shop, 55000 it is an address of somebody who was erased';
 
 CREATE FUNCTION crm.link_identity(customer_id bigint, namespace text, value text, country text DEFAULT NULL,
 								  source text DEFAULT 'given') RETURNS bigint
@@ -173,6 +174,7 @@ BEGIN
 			MESSAGE = 'namespace "shop" and source "feed" are reserved',
 			DETAIL = 'They are what comes from the customers'' feed.';
 	END IF;
+	PERFORM crm.refuse_erased(customer, link_identity.namespace, normal);
 	PERFORM pg_advisory_xact_lock(hashtext('crm.identity'), hashtext(link_identity.namespace || ':' || normal));
 	IF shareable AND EXISTS (SELECT FROM crm.shared_identity AS s
 							  WHERE s.namespace = link_identity.namespace AND s.value = normal) THEN
@@ -204,7 +206,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.link_identity(bigint, text, text, text, text) IS
-'says that a customer is known by an identity. A visitor or another person without account who was known by it until now is the customer: he is merged into him (crm.unmerge_customers() takes that back), unless crm.share_identity() says that it is several people''s. Another account that has the same phone or e-mail address keeps it too; of any other namespace the identity passes to the customer. Returns the customer, who is another one if customer_id was merged. Errors: those of crm.identity_value() and crm.merge_customers(), 22004 NULL, 42939 namespace shop or source feed';
+'says that a customer is known by an identity. A visitor or another person without account who was known by it until now is the customer: he is merged into him (crm.unmerge_customers() takes that back), unless crm.share_identity() says that it is several people''s. Another account that has the same phone or e-mail address keeps it too; of any other namespace the identity passes to the customer. Returns the customer, who is another one if customer_id was merged. Errors: those of crm.identity_value() and crm.merge_customers(), 22004 NULL, 42939 namespace shop or source feed, 55000 the customer, or somebody who had the address, was erased';
 
 CREATE FUNCTION crm.unlink_identity(customer_id bigint, namespace text, value text, country text DEFAULT NULL) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

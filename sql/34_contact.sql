@@ -118,6 +118,7 @@ BEGIN
 	IF set_contact.address IS NOT NULL THEN
 		normal := crm.identity_value(kind, set_contact.address, set_contact.country);
 	END IF;
+	PERFORM crm.refuse_erased(set_contact.customer_id, kind, normal);
 	INSERT INTO crm.contact AS c (customer_id, channel, address, source, set_at)
 	VALUES (set_contact.customer_id, set_contact.channel, normal, set_contact.source, set_contact.at)
 	ON CONFLICT ON CONSTRAINT contact_pkey DO UPDATE
@@ -128,7 +129,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.set_contact(bigint, text, text, text, text, timestamptz) IS
-'the address of a customer on a channel, which goes before what the customers'' feed says; NULL: he has none there. What was set at a later instant stays. Returns the address in its normal form. Errors: 42704 unknown channel, those of crm.identity_value() for an address that is none, 22004 NULL otherwise';
+'the address of a customer on a channel, which goes before what the customers'' feed says; NULL: he has none there. What was set at a later instant stays. Returns the address in its normal form. Errors: 42704 unknown channel, those of crm.identity_value() for an address that is none, 22004 NULL otherwise, 55000 the customer, or somebody who had the address, was erased';
 
 CREATE FUNCTION crm.reset_contact(customer_id bigint, channel text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -180,6 +181,12 @@ BEGIN
 			MESSAGE = 'a consent must be of the past',
 			DETAIL = format('This one is of %s.', record_consent.at);
 	END IF;
+	-- An erased person has refused everything already
+	IF NOT record_consent.granted AND EXISTS (SELECT FROM crm.erased_customer AS e
+											   WHERE e.customer_id = record_consent.customer_id) THEN
+		RETURN;
+	END IF;
+	PERFORM crm.refuse_erased(record_consent.customer_id);
 	INSERT INTO crm.consent AS c (customer_id, channel, purpose, granted, at, source, proof)
 	VALUES (record_consent.customer_id, record_consent.channel, record_consent.purpose, record_consent.granted, record_consent.at,
 			record_consent.source, record_consent.proof);
@@ -187,7 +194,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.record_consent(bigint, text, text, boolean, jsonb, timestamptz, text) IS
-'records that a customer has agreed to be written to on a channel for a purpose, or (granted false) has refused; a refusal may be for all channels and purposes, *. What was said later counts; nothing is overwritten. proof is what proves it, for whoever asks. Errors: 22004 NULL other than the proof, 42704 unknown channel, 22023 a consent for *, an invalid purpose, or an instant ahead';
+'records that a customer has agreed to be written to on a channel for a purpose, or (granted false) has refused; a refusal may be for all channels and purposes, *. What was said later counts; nothing is overwritten. proof is what proves it, for whoever asks. Errors: 22004 NULL other than the proof, 42704 unknown channel, 22023 a consent for *, an invalid purpose, or an instant ahead, 55000 a consent of a customer who was erased';
 
 CREATE FUNCTION crm.unsubscribe(customer_id bigint, channel text DEFAULT '*', purpose text DEFAULT '*', proof jsonb DEFAULT NULL,
 								at timestamptz DEFAULT crm.now(), source text DEFAULT 'unsubscribe') RETURNS void

@@ -136,6 +136,8 @@ BEGIN
 			HINT = 'For example {"city": "Perm", "children": 2}.';
 	END IF;
 
+	PERFORM crm.refuse_erased(set_attributes.customer_id);
+
 	-- Always in the order of jsonb, so that two who make the same names known do not wait for each other
 	FOR given IN
 		SELECT e.key AS name, crm.attribute_type(e.key, e.value) AS type FROM jsonb_each(set_attributes.attributes) AS e
@@ -206,7 +208,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.set_attributes(bigint, jsonb, text, timestamptz) IS
-'stores attributes of a customer, as a source says them: an object with a string (ISO dates and instants are read as such), a number, a boolean or an array of these for each name; null takes back what the source has said. Predicates can name them from the first value on, which also makes their type. Of several sources that of the highest priority counts (crm.set_source_priority()), then the one that spoke last; what a source said at a later instant stays. A column of the customers'' feed of the same name goes before all of them, with a NOTICE when the name is used first. A questionnaire is a source: set_attributes(42, ''{"pet": "cat"}'', ''questionnaire:autumn''). Returns how many values of the source are other ones now. Errors: 22004 NULL, 22023 attributes is no object, what is no value, a value of another type than the attribute has, a name that is reserved or not of 1 to 63 bytes, a source that is not of 1 to 255 bytes, 22008 an infinite instant';
+'stores attributes of a customer, as a source says them: an object with a string (ISO dates and instants are read as such), a number, a boolean or an array of these for each name; null takes back what the source has said. Predicates can name them from the first value on, which also makes their type. Of several sources that of the highest priority counts (crm.set_source_priority()), then the one that spoke last; what a source said at a later instant stays. A column of the customers'' feed of the same name goes before all of them, with a NOTICE when the name is used first. A questionnaire is a source: set_attributes(42, ''{"pet": "cat"}'', ''questionnaire:autumn''). Returns how many values of the source are other ones now. Errors: 22004 NULL, 22023 attributes is no object, what is no value, a value of another type than the attribute has, a name that is reserved or not of 1 to 63 bytes, a source that is not of 1 to 255 bytes, 22008 an infinite instant, 55000 the customer was erased';
 
 CREATE FUNCTION crm.set_source_priority(source text, priority int) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -285,6 +287,7 @@ BEGIN
 			MESSAGE = 'a tag must have 1 to 255 bytes',
 			DETAIL = format('This one has %s.', octet_length(add_tag.tag));
 	END IF;
+	PERFORM crm.refuse_erased(add_tag.customer_id);
 	INSERT INTO crm.tag AS t (customer_id, tag, source, set_at)
 	VALUES (add_tag.customer_id, add_tag.tag, add_tag.source, crm.now())
 	ON CONFLICT ON CONSTRAINT tag_pkey DO NOTHING;
@@ -296,7 +299,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.add_tag(bigint, text, text) IS
-'puts a tag on a customer. False when he had it already, by whichever of his ids. Errors: 22004 NULL, 22023 a tag or a source that is not of 1 to 255 bytes';
+'puts a tag on a customer. False when he had it already, by whichever of his ids. Errors: 22004 NULL, 22023 a tag or a source that is not of 1 to 255 bytes, 55000 the customer was erased';
 
 CREATE FUNCTION crm.remove_tag(customer_id bigint, tag text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

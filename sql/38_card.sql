@@ -69,7 +69,7 @@ COMMENT ON FUNCTION crm.customer_card(bigint) IS
 CREATE FUNCTION crm.mask_address(namespace text, value text) RETURNS text
 	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE
-	WHEN namespace = 'phone' AND pg_catalog.length(value) >= 11 THEN pg_catalog.left(value, 5) || '***' || pg_catalog.right(value, 4)
+	WHEN namespace = 'phone' AND pg_catalog.length(value) >= 12 THEN pg_catalog.left(value, 5) || '***' || pg_catalog.right(value, 4)
 	WHEN namespace = 'email' AND pg_catalog.strpos(value, '@') > 1
 		THEN pg_catalog.left(value, 1) || '***' || pg_catalog.substr(value, pg_catalog.strpos(value, '@'))
 	WHEN pg_catalog.length(value) >= 8 THEN pg_catalog.left(value, 2) || '***' || pg_catalog.right(value, 2)

@@ -63,7 +63,7 @@ extern const Feed *feed_of_attribute(const List *feeds, const char *name);
 
 /*
  * Customers, and the ids of those who were merged into them. A customer who was merged into another one is an alias: his
- * facts are given out as those of the other, and he has none.
+ * facts are given out as those of the other, and he has none. Nor has he who was erased.
  */
 typedef struct FeedAliases FeedAliases;
 
@@ -83,6 +83,9 @@ extern const FeedCustomers *feed_all_customers(void);
 
 /* The customer to whom an id's facts belong, as far as the aliases were looked up: mostly itself. */
 extern int64 feed_customer_of(const FeedAliases *aliases, int64 id);
+
+/* Is it the id of somebody who was erased? As far as was looked up; he has no facts, whatever the shop has of him. */
+extern bool feed_is_erased(const FeedAliases *aliases, int64 id);
 
 /* Replaces aliases by their customers, under the active snapshot. */
 extern void feed_resolve(int count, int64 *ids);

@@ -8,6 +8,9 @@
  *
  * Attributes are no sequence of facts: a customer has one row of them. Where several ids are one person, the rows are held
  * back until all are read, and become one: what the customer's own row does not know is taken from the others, by id.
+ *
+ * Those who were erased go the same way, into nothing: the shop may keep their rows, but they have no facts here. An id that
+ * was erased is nobody's alias, and nobody is its.
  */
 #include "postgres.h"
 
@@ -44,6 +47,7 @@ struct FeedAliases
 {
 	alias_map_hash *customers;	/* of aliases */
 	alias_map_hash *merged;		/* those into whom others were merged: each is its own customer */
+	alias_map_hash *erased;		/* those whose facts are left out: likewise */
 };
 
 /* A row of attributes that waits for the others of the same customer. */
@@ -66,6 +70,18 @@ struct FeedFold
 	HeldRow    *rows;
 };
 
+static FeedAliases *
+no_aliases(void)
+{
+	FeedAliases *aliases = palloc(sizeof(FeedAliases));
+
+	aliases->customers = alias_map_create(CurrentMemoryContext, 16, NULL);
+	aliases->merged = alias_map_create(CurrentMemoryContext, 16, NULL);
+	aliases->erased = alias_map_create(CurrentMemoryContext, 16, NULL);
+	return aliases;
+}
+
+/* Rows of an alias and its customer, and of somebody who was erased and NULL. */
 static void
 take_aliases(FeedAliases *aliases, SPITupleTable *table, uint64 count)
 {
@@ -76,6 +92,11 @@ take_aliases(FeedAliases *aliases, SPITupleTable *table, uint64 count)
 		int64		alias = DatumGetInt64(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull));
 		int64		customer = DatumGetInt64(SPI_getbinval(table->vals[i], table->tupdesc, 2, &isnull));
 
+		if (isnull)
+		{
+			alias_map_insert(aliases->erased, alias, &found)->customer = alias;
+			continue;
+		}
 		alias_map_insert(aliases->customers, alias, &found)->customer = customer;
 		alias_map_insert(aliases->merged, customer, &found)->customer = customer;
 	}
@@ -84,8 +105,9 @@ take_aliases(FeedAliases *aliases, SPITupleTable *table, uint64 count)
 static void
 load_all(FeedAliases *aliases)
 {
-	Portal		portal = SPI_cursor_open_with_args(NULL, "SELECT a.alias, a.customer_id FROM crm.alias AS a", 0, NULL, NULL,
-												   NULL, true, 0);
+	static const char *const sql =
+		"SELECT a.alias, a.customer_id FROM crm.alias AS a UNION ALL SELECT e.customer_id, NULL FROM crm.erased_customer AS e";
+	Portal		portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
 
 	for (;;)
 	{
@@ -105,7 +127,8 @@ load_some(FeedAliases *aliases, Datum *values)
 {
 	static const char *const sql =
 		"SELECT a.alias, a.customer_id FROM crm.alias AS a WHERE a.customer_id = ANY ($1) UNION ALL "
-		"SELECT a.alias, a.customer_id FROM crm.alias AS a WHERE a.alias = ANY ($1) AND a.customer_id <> ALL ($1)";
+		"SELECT a.alias, a.customer_id FROM crm.alias AS a WHERE a.alias = ANY ($1) AND a.customer_id <> ALL ($1) UNION ALL "
+		"SELECT e.customer_id, NULL FROM crm.erased_customer AS e WHERE e.customer_id = ANY ($1)";
 	static SPIPlanPtr kept = NULL;
 	Oid			types[] = {INT8ARRAYOID};
 
@@ -127,12 +150,10 @@ load_some(FeedAliases *aliases, Datum *values)
 static FeedAliases *
 load_aliases(int count, const int64 *ids)
 {
-	FeedAliases *aliases = palloc(sizeof(FeedAliases));
+	FeedAliases *aliases = no_aliases();
 	FeedRights	rights;
 	Datum		values[1];
 
-	aliases->customers = alias_map_create(CurrentMemoryContext, 16, NULL);
-	aliases->merged = alias_map_create(CurrentMemoryContext, 16, NULL);
 	if (ids != NULL)
 		values[0] = feed_id_array(count, ids);
 	SPI_connect();
@@ -152,6 +173,12 @@ feed_customer_of(const FeedAliases *aliases, int64 id)
 	AliasEntry *entry = aliases->customers->members == 0 ? NULL : alias_map_lookup(aliases->customers, id);
 
 	return entry == NULL ? id : entry->customer;
+}
+
+bool
+feed_is_erased(const FeedAliases *aliases, int64 id)
+{
+	return aliases->erased->members > 0 && alias_map_lookup(aliases->erased, id) != NULL;
 }
 
 static bool
@@ -174,10 +201,10 @@ feed_customers(int count, const int64 *ids)
 	customers->aliases = aliases;
 	customers->sought = sought;
 
-	/* Whoever is merged into somebody else has no facts any more; those who are merged into these have theirs */
+	/* Whoever is merged into somebody else, or erased, has no facts any more; those who are merged into these have theirs */
 	for (int i = 0; i < count; i++)
 	{
-		if (feed_customer_of(aliases, ids[i]) == ids[i])
+		if (feed_customer_of(aliases, ids[i]) == ids[i] && !feed_is_erased(aliases, ids[i]))
 			sought[customers->nsought++] = ids[i];
 	}
 	if (aliases->customers->members > 0)
@@ -212,10 +239,10 @@ const FeedCustomers *
 feed_raw_customers(int count, const int64 *ids)
 {
 	FeedCustomers *customers = palloc0(sizeof(FeedCustomers));
-	FeedAliases *aliases = palloc(sizeof(FeedAliases));
+	FeedAliases *aliases = load_aliases(Max(count, 0), count < 0 ? NULL : ids);
 
-	aliases->customers = alias_map_create(CurrentMemoryContext, 16, NULL);
-	aliases->merged = alias_map_create(CurrentMemoryContext, 16, NULL);
+	alias_map_reset(aliases->customers);
+	alias_map_reset(aliases->merged);
 	customers->all = count < 0;
 	customers->count = customers->nsought = Max(count, 0);
 	customers->ids = customers->sought = ids;
@@ -294,6 +321,8 @@ feed_fold_row(FeedFold *fold, int64 from, TimestampTz at, const Value *values)
 {
 	int64		customer = feed_customer_of(fold->aliases, from);
 
+	if (feed_is_erased(fold->aliases, from))
+		return;
 	if (fold->memory != NULL && is_merged(fold->aliases, customer))
 		hold(fold, customer, from, values);
 	else

@@ -94,6 +94,11 @@ crm_feed_read_attributes(PG_FUNCTION_ARGS)
 	}
 	if (!known)
 		return (Datum) 0;
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
 	if (PG_ARGISNULL(1))
 		customers = feed_raw_customers(-1, NULL);
 	else
@@ -110,11 +115,6 @@ crm_feed_read_attributes(PG_FUNCTION_ARGS)
 	reading.store = rsinfo->setResult;
 	reading.desc = rsinfo->setDesc;
 	reading.scratch = AllocSetContextCreate(CurrentMemoryContext, "crm attributes of a customer", ALLOCSET_SMALL_SIZES);
-	if (!ActiveSnapshotSet())
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		pushed = true;
-	}
 	feed_read(feed, reading.nnames, names, customers, DT_NOBEGIN, put_row, &reading, NULL);
 	if (pushed)
 		PopActiveSnapshot();

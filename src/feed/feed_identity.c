@@ -24,6 +24,9 @@
 
 #define KEYS_AT_ONCE 10000
 
+/* The hash of a key, as crm.erased has those of people who were erased: they get no id again. */
+#define ERASED_KEY(key) "pg_catalog.sha256(pg_catalog.convert_to('shop:' || " key ", 'UTF8'))"
+
 PG_FUNCTION_INFO_V1(crm_feed_refresh_identities);
 
 static uint64
@@ -46,6 +49,7 @@ store_keys(SPITupleTable *table, uint64 count)
 	feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
 				 "SELECT 'shop', k, pg_catalog.nextval('crm.customer_id_seq'::pg_catalog.regclass) "
 				 "  FROM pg_catalog.unnest($1) AS k "
+				 " WHERE NOT EXISTS (SELECT FROM crm.erased AS e WHERE e.address_hash = " ERASED_KEY("k") ") "
 				 "ON CONFLICT (value) WHERE namespace = 'shop' DO NOTHING",
 				 1, types, values, NULL);
 	stored = SPI_processed;
@@ -146,7 +150,8 @@ feed_identity_of(const char *key, int64 *id)
 		if (feed != NULL && source != NULL && !feed->stale && has_customer(feed, feed_key_of(source->key_type), key))
 		{
 			feed_execute("INSERT INTO crm.identity (namespace, value, customer_id) "
-						 "VALUES ('shop', $1, nextval('crm.customer_id_seq'::regclass)) "
+						 "SELECT 'shop', $1, nextval('crm.customer_id_seq'::regclass) "
+						 " WHERE NOT EXISTS (SELECT FROM crm.erased AS e WHERE e.address_hash = " ERASED_KEY("$1") ") "
 						 "ON CONFLICT (value) WHERE namespace = 'shop' DO NOTHING", 1, types, values, NULL);
 			feed_execute(find, 1, types, values, NULL);
 		}

@@ -124,7 +124,7 @@ extern bool feed_identity_of(const char *key, int64 *id);	/* false if no custome
 
 /* feed_alias.c: rows on their way from ids to customers; nvalues are in each */
 typedef struct FeedFold FeedFold;
-extern const FeedCustomers *feed_raw_customers(int count, const int64 *ids);	/* ids as they are; all when count is negative */
+extern const FeedCustomers *feed_raw_customers(int count, const int64 *ids);	/* ids as they are, save the erased; all when count is negative */
 extern FeedFold *feed_fold_begin(const FeedAliases *aliases, bool attributes, int nvalues, FeedRow row, void *context);
 extern void feed_fold_row(FeedFold *fold, int64 from, TimestampTz at, const Value *values);
 extern void feed_fold_end(FeedFold *fold);

@@ -244,7 +244,29 @@ check_event(const TrackedEvent *event)
 	check_properties(event);
 }
 
-/* False for a repeat. */
+/* Nothing is stored of somebody who was erased. Connected to SPI, as the extension; asked for each event, so the plan is kept. */
+static bool
+was_erased(int64 customer)
+{
+	static const char *const sql = "SELECT FROM crm.erased_customer AS e WHERE e.customer_id = $1";
+	static SPIPlanPtr kept = NULL;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(customer)};
+
+	if (kept == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare_cursor(sql, 1, types, CURSOR_OPT_GENERIC_PLAN);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+		kept = plan;
+	}
+	if (SPI_execute_plan(kept, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.erased_customer");
+	return SPI_processed > 0;
+}
+
+/* False for a repeat, and for somebody who was erased. */
 static bool
 store(const TrackedEvent *event)
 {
@@ -263,7 +285,8 @@ store(const TrackedEvent *event)
 	SPI_connect();
 	feed_enter_extension(&rights);
 	register_kind(event->kind);
-	if (event->key != NULL)
+	fresh = !was_erased(event->customer);
+	if (fresh && event->key != NULL)
 	{
 		Datum		key_values[] = {values[0], values[1], values[4], values[2]};
 		Oid			key_types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};

@@ -177,6 +177,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	customer = DatumGetInt64(slot->tts_values[0]);
+	/* what was stored of him while he was being erased is still to be swept up */
+	if ((receiver->kind == ROW_IDENTITY || receiver->kind == ROW_STATIC) && feed_is_erased(receiver->aliases, customer))
+		return true;
 	if (receiver->kind == ROW_MEMBERSHIP)
 	{
 		ArrayType  *array = DatumGetArrayTypeP(slot->tts_values[1]);
