@@ -280,3 +280,5 @@ DROP VIEW crm_feed.customer;
 SELECT kind, state, reason FROM crm.feeds;
 DROP SCHEMA feed_shop CASCADE;
 DELETE FROM crm.source WHERE NOT own;
+DROP EXTENSION crm_marketing CASCADE;
+CREATE EXTENSION crm_marketing;
