@@ -272,7 +272,8 @@ CREATE FUNCTION crm.contact_states(customers bigint[])
 	RETURNS TABLE (customer_id bigint, channels text[], consents text[], reachable text[])
 	AS 'MODULE_PATHNAME', 'crm_customer_contact_states'
 	LANGUAGE C STABLE PARALLEL SAFE
-	ROWS 1000;
+	ROWS 1000
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crm.contact_states(bigint[]) IS
 'what predicates see of customers'' contacts: channels (those on which there is an address), consents (a channel for any purpose, and channel:purpose), reachable (channels on which the customer may be written to for marketing: address, consent, and no suppression). A person has agreed to what one of his ids has agreed to, by its last word, and none has refused; a refusal of one id ends only by a consent given later, as one person. NULL: of all customers; an id that was merged is none. Error 22004 for a NULL among the customers';
 
@@ -280,7 +281,8 @@ CREATE FUNCTION crm.contact_rows(customers bigint[])
 	RETURNS TABLE (customer_id bigint, id bigint, channel text, address text, purposes text[], suppressed boolean)
 	AS 'MODULE_PATHNAME', 'crm_customer_contact_rows'
 	LANGUAGE C STABLE PARALLEL SAFE
-	ROWS 1000;
+	ROWS 1000
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crm.contact_rows(bigint[]) IS
 'the addresses of customers on each channel, of each of their ids (what crm.set_contact() has stored, else what the feed says), the purposes for which each may be used, and whether it is suppressed there. A consent covers the addresses of the id that gave it, and of those that were the same person''s by then. NULL: of all customers. Error 22004 for a NULL among the customers';
 

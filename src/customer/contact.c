@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "base/kept_plan.h"
 #include "customer/contact.h"
 #include "feed/feed.h"
 
@@ -71,20 +72,6 @@ static const char *const query_of_all =
 	"LEFT JOIN crm.alias AS a ON a.alias = x.customer_id "
 	"LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(x.kind, x.value) "
 	"ORDER BY 1, 2, 4, 5, 6";
-
-static SPIPlanPtr
-kept_plan(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types)
-{
-	if (*kept == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-		*kept = plan;
-	}
-	return *kept;
-}
 
 static List *
 load_channels(void)

@@ -11,6 +11,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
+#include "base/kept_plan.h"
 #include "base/setting.h"
 #include "customer/identity.h"
 
@@ -74,15 +75,7 @@ crm_customer_find(PG_FUNCTION_ARGS)
 		nulls[2] = 'n';
 
 	SPI_connect();
-	if (kept == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(sql, lengthof(types), types, CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-		kept = plan;
-	}
-	if (SPI_execute_plan(kept, values, nulls, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(kept_plan(&kept, sql, lengthof(types), types), values, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.identity");
 	if (SPI_processed > 0)
 		result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "base/kept_plan.h"
 #include "feed/feed_private.h"
 
 typedef struct AliasEntry
@@ -132,15 +133,7 @@ load_some(FeedAliases *aliases, Datum *values)
 	static SPIPlanPtr kept = NULL;
 	Oid			types[] = {INT8ARRAYOID};
 
-	if (kept == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(sql, 1, types, CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-		kept = plan;
-	}
-	if (SPI_execute_plan(kept, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(kept_plan(&kept, sql, 1, types), values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.alias");
 	take_aliases(aliases, SPI_tuptable, SPI_processed);
 	SPI_freetuptable(SPI_tuptable);

@@ -27,6 +27,7 @@
 
 #include "compat.h"
 #include "base/contain.h"
+#include "base/kept_plan.h"
 #include "feed/capture.h"
 #include "feed/feed_private.h"
 #include "profile/profile.h"
@@ -253,15 +254,7 @@ was_erased(int64 customer)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(customer)};
 
-	if (kept == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(sql, 1, types, CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-		kept = plan;
-	}
-	if (SPI_execute_plan(kept, values, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(kept_plan(&kept, sql, 1, types), values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.erased_customer");
 	return SPI_processed > 0;
 }
