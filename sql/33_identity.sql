@@ -119,6 +119,15 @@ CREATE FUNCTION crm.find_customer(namespace text, value text, country text DEFAU
 COMMENT ON FUNCTION crm.find_customer(text, text, text) IS
 'the customer who is known by an identity, as find_customer(''phone'', ''+7 999 123-45-67'') while it rings: one probe of an index. Where several share it, the one who has had it longest; crm.find_customers() gives all. NULL when there is nobody, for NULL, and for a value that is no phone or no e-mail address';
 
+CREATE FUNCTION crm.lock_identity(namespace text, value text) RETURNS void
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT pg_advisory_xact_lock(hashtext('crm.identity'), hashtext(lock_identity.namespace || ':' || lock_identity.value) & 1023);
+END;
+COMMENT ON FUNCTION crm.lock_identity(text, text) IS
+'keeps others from making somebody known by this identity until the transaction ends; a few others share its lock, so that an import of very many needs no more than 1024 of them';
+
 -- One at a time, for those who are not known yet: whoever comes second finds what the first has made
 CREATE FUNCTION crm.identify(namespace text, value text, country text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -138,7 +147,7 @@ BEGIN
 			DETAIL = 'Identities of namespace "shop" are the keys of the customers'' feed, and come from there.',
 			HINT = 'For a customer who was made just now, call crm.refresh_identities() first.';
 	END IF;
-	PERFORM pg_advisory_xact_lock(hashtext('crm.identity'), hashtext(identify.namespace || ':' || normal));
+	PERFORM crm.lock_identity(identify.namespace, normal);
 	result := crm.find_customer(identify.namespace, normal);
 	IF result IS NULL THEN
 		PERFORM crm.refuse_erased(NULL, identify.namespace, normal);
@@ -175,7 +184,7 @@ BEGIN
 			DETAIL = 'They are what comes from the customers'' feed.';
 	END IF;
 	PERFORM crm.refuse_erased(customer, link_identity.namespace, normal);
-	PERFORM pg_advisory_xact_lock(hashtext('crm.identity'), hashtext(link_identity.namespace || ':' || normal));
+	PERFORM crm.lock_identity(link_identity.namespace, normal);
 	IF shareable AND EXISTS (SELECT FROM crm.shared_identity AS s
 							  WHERE s.namespace = link_identity.namespace AND s.value = normal) THEN
 		visitor := NULL;

@@ -63,6 +63,27 @@ RETURN EXISTS (SELECT
 COMMENT ON FUNCTION crm.are_kept_apart(bigint, bigint) IS
 'whether crm.forbid_merge() was said of two customers, by any of their ids. NULL gives NULL';
 
+-- The aliases of a customer are a tree. Who changes it has a lock on its root; who that is may change while one waits.
+CREATE FUNCTION crm.lock_people(ids bigint[]) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	roots bigint[];
+	locked bigint[] := '{}';
+BEGIN
+	LOOP
+		roots := ARRAY(SELECT DISTINCT crm.resolve_customer(i) FROM unnest(ids) AS i);
+		EXIT WHEN roots <@ locked;
+		PERFORM pg_advisory_xact_lock(hashtext('crm.alias'), b.bucket)
+		   FROM (SELECT DISTINCT hashint8(r) & 1023 AS bucket FROM unnest(roots) AS r ORDER BY 1) AS b;
+		locked := locked || roots;
+	END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION crm.lock_people(bigint[]) IS
+'keeps others from merging and unmerging the customers whose these ids are until the transaction ends; a few others share their locks, so that a transaction that merges very many needs no more than 1024 of them';
+
 CREATE FUNCTION crm.merge_customers(into_id bigint, customer_id bigint, reason text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -76,8 +97,7 @@ BEGIN
 	IF into_id IS NULL OR merge_customers.customer_id IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'customers to be merged must not be null';
 	END IF;
-	-- One at a time: the aliases are a tree
-	LOCK TABLE crm.alias IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_people(ARRAY[into_id, merge_customers.customer_id]);
 	kept := crm.resolve_customer(into_id);
 	merged := crm.resolve_customer(merge_customers.customer_id);
 	IF kept = merged THEN
@@ -126,7 +146,7 @@ BEGIN
 	IF unmerge_customers.alias IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'customer to be unmerged must not be null';
 	END IF;
-	LOCK TABLE crm.alias IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_people(ARRAY[unmerge_customers.alias]);
 	DELETE FROM crm.alias AS a WHERE a.alias = unmerge_customers.alias RETURNING a.customer_id INTO was;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
@@ -161,7 +181,7 @@ BEGIN
 	IF forbid_merge.customer_a IS NULL OR forbid_merge.customer_b IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'customers must not be null';
 	END IF;
-	LOCK TABLE crm.alias IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_people(ARRAY[forbid_merge.customer_a, forbid_merge.customer_b]);
 	IF crm.resolve_customer(forbid_merge.customer_a) = crm.resolve_customer(forbid_merge.customer_b) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',

@@ -153,7 +153,7 @@ BEGIN
 	-- Whoever computes memberships and scores of what he has just read is waited for, and then waits for us
 	PERFORM crm.lock_segments();
 	PERFORM crm.lock_slots();
-	LOCK TABLE crm.alias IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM crm.lock_people(ARRAY[erase_customer.customer_id]);
 	ids := crm.ids_of(crm.resolve_customer(erase_customer.customer_id));
 
 	-- Before the feed is asked as well as after it: it may have just lost him, or never have been read
