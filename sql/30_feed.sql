@@ -223,7 +223,7 @@ CREATE FUNCTION crm.profile_of(customer_id bigint) RETURNS crm.profile
 	AS 'MODULE_PATHNAME', 'crm_feed_profile_of'
 	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION crm.profile_of(bigint) IS
-'all facts of a customer, from all feeds, each run as its definer. NULL for NULL, and for a customer of whom nothing is known: no row of the customers, no event, no identity; who has events only has a profile without attributes. A NOTICE tells of a feed that has no index for it. Of several rows of the customer the first one read is taken, with a WARNING. Error 55000 when a feed is released or its tables are no longer those that its text names';
+'all facts of a customer, from all feeds, each run as its definer; for a role that may not read crm.identity without addresses, which are attributes and properties called as a kind of crm.channel (email, phone, telegram, push and others). NULL for NULL, and for a customer of whom nothing is known: no row of the customers, no event, no identity; who has events only has a profile without attributes. A NOTICE tells of a feed that has no index for it. Of several rows of the customer the first one read is taken, with a WARNING. Error 55000 when a feed is released or its tables are no longer those that its text names';
 
 CREATE FUNCTION crm.track(
 	customer_id bigint,

@@ -271,7 +271,7 @@ COMMENT ON FUNCTION crm.release_address(text, text, text) IS
 CREATE FUNCTION crm.contact_states(customers bigint[])
 	RETURNS TABLE (customer_id bigint, channels text[], consents text[], reachable text[])
 	AS 'MODULE_PATHNAME', 'crm_customer_contact_states'
-	LANGUAGE C STABLE PARALLEL SAFE
+	LANGUAGE C STABLE PARALLEL SAFE SECURITY DEFINER
 	ROWS 1000
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crm.contact_states(bigint[]) IS

@@ -87,6 +87,13 @@ BEGIN
 			MESSAGE = 'name of an attribute must have 1 to 63 bytes',
 			DETAIL = format('This one has %s.', octet_length(check_attribute_name.name));
 	END IF;
+	IF EXISTS (SELECT FROM crm.channel AS h WHERE h.kind = check_attribute_name.name) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('attribute "%s" has a reserved name', check_attribute_name.name),
+			DETAIL = 'It is a kind of address.',
+			HINT = 'Addresses are stored by crm.set_contact() and crm.link_identity().';
+	END IF;
 	IF check_attribute_name.name IN ('customer_id', 'customer_key')
 		OR EXISTS (SELECT
 					 FROM crm.source AS s
@@ -106,7 +113,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.check_attribute_name(text) IS
-'that an attribute may be stored under this name: 1 to 63 bytes, and not that of an attribute which the extension''s own feeds give, such as tags or rfm. Error 22023 otherwise. NULL passes';
+'that an attribute may be stored under this name: 1 to 63 bytes, not that of an attribute which the extension''s own feeds give, such as tags or rfm, and not a kind of address. Error 22023 otherwise. NULL passes';
 
 CREATE FUNCTION crm.set_attributes(customer_id bigint, attributes jsonb, source text DEFAULT 'given',
 								   at timestamptz DEFAULT crm.now()) RETURNS integer

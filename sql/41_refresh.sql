@@ -31,7 +31,8 @@ COMMENT ON FUNCTION crm.population_size(crm.predicate, timestamptz[]) IS
 CREATE FUNCTION crm.evaluate_segment(customer_id bigint, predicate crm.predicate, at timestamptz DEFAULT crm.now())
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'crm_segment_evaluate'
-LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000;
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED SECURITY DEFINER COST 10000
+SET search_path = pg_catalog, pg_temp;
 
 COMMENT ON FUNCTION crm.evaluate_segment(bigint, crm.predicate, timestamptz) IS
 'Is the predicate true of the customer at the instant, by the facts that the calling transaction sees (its own uncommitted rows included), read by index? NULL for NULL, and for a customer of whom nothing is known. Errors: 42704 for an unknown segment.';
@@ -41,10 +42,11 @@ CREATE FUNCTION crm.explain(customer_id bigint, segment text, at timestamptz DEF
 							OUT events jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'crm_segment_explain'
-LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 ROWS 10;
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER COST 10000 ROWS 10
+SET search_path = pg_catalog, pg_temp;
 
 COMMENT ON FUNCTION crm.explain(bigint, text, timestamptz) IS
-'Why the customer is in the segment at the instant, or why not: crm.explain(profile, ...) over the customer''s facts as the calling transaction sees them, with each segment that the predicate names unfolded, where it is named first. No rows for NULL, and for a customer of whom nothing is known. Errors: 42704 for an unknown segment, 42809 for a static one.';
+'Why the customer is in the segment at the instant, or why not: crm.explain(profile, ...) over the customer''s facts as the calling transaction sees them, with each segment that the predicate names unfolded, where it is named first. Addresses (attributes and properties called as a kind of crm.channel) are shown as *** to a role that may not read crm.identity. No rows for NULL, and for a customer of whom nothing is known. Errors: 42704 for an unknown segment, 42809 for a static one.';
 
 CREATE FUNCTION crm.resolve_segments(predicate crm.predicate)
 RETURNS crm.predicate

@@ -1,21 +1,83 @@
 -- Rights for the roles that work with the extension: each level is a list of what a kind of user does.
 
+CREATE FUNCTION crm.address_columns(relation regclass) RETURNS name[]
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(
+	SELECT a.attname
+	  FROM pg_attribute AS a
+	  JOIN pg_class AS c ON c.oid = a.attrelid
+	 WHERE a.attrelid = relation
+	   AND a.attnum > 0
+	   AND NOT a.attisdropped
+	   AND CASE c.relnamespace::regnamespace::text
+			   WHEN 'crm_feed' THEN a.attname IN (SELECT h.kind FROM crm.channel AS h)
+			   WHEN 'crm' THEN (c.relname, a.attname) IN (
+					('identity', 'value'), ('identity', 'raw'), ('shared_identity', 'value'), ('contact', 'address'),
+					('suppression', 'address_hash'), ('erased', 'address_hash'), ('consent', 'proof'), ('event_key', 'event_key'),
+					('change_log_0', 'key'), ('change_log_1', 'key'), ('change_log_2', 'key'),
+					('tick_error', 'message'), ('tick_error', 'detail'), ('tick_error', 'hint'), ('tick_error', 'context'))
+		   END
+	 ORDER BY a.attnum);
+COMMENT ON FUNCTION crm.address_columns(regclass) IS
+'the columns of a feed''s view that have addresses, which are those called as a kind of crm.channel (email, phone, telegram, push and others); and the columns of a table of ours that have addresses, their hashes, or what may tell one. NULL gives NULL';
+
+CREATE FUNCTION crm.hide_addresses(feed regclass) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	hidden CONSTANT name[] := crm.address_columns(feed);
+	role regrole;
+BEGIN
+	IF cardinality(hidden) = 0 THEN
+		RETURN;
+	END IF;
+	-- Whoever gets all feeds by crm.grant_access(), and reads no addresses elsewhere
+	FOR role IN
+		SELECT DISTINCT a.grantee
+		  FROM pg_extension AS e
+		  JOIN pg_default_acl AS d ON d.defaclrole = e.extowner AND d.defaclobjtype = 'r'
+		 CROSS JOIN LATERAL aclexplode(d.defaclacl) AS a
+		 WHERE e.extname = 'crm_marketing'
+		   AND d.defaclnamespace = 'crm_feed'::regnamespace
+		   AND a.privilege_type = 'SELECT'
+		   AND a.grantee <> 0
+		   AND NOT has_table_privilege(a.grantee, 'crm.identity', 'SELECT')
+	LOOP
+		EXECUTE format('REVOKE SELECT ON TABLE %s FROM %s', feed, role);
+		EXECUTE (SELECT format('GRANT SELECT (%s) ON TABLE %s TO %s', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), feed, role)
+				   FROM pg_attribute AS a
+				  WHERE a.attrelid = feed AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (hidden));
+	END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION crm.hide_addresses(regclass) IS
+'takes the columns with addresses of a new feed from the roles that get all feeds by crm.grant_access() and may not read crm.identity. For crm.define_customers(), crm.define_event() and crm.rebuild_feeds(), which call it';
+
 CREATE FUNCTION crm.grant_access(role regrole, level text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	-- Everybody but the sender may call all that is not volatile, what the views call, and these, which write nothing
+	-- Who reads may call all that is not volatile, what the views call, and these, which write nothing
 	readers CONSTANT text[] := ARRAY['is_member', 'members', 'preview', 'profile_of', 'segment_size', 'verify_segments'];
+	-- save those that give or recognise addresses, if that is not one's work
+	addresses CONSTANT text[] := ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates', 'export_customer',
+									   'find_customer', 'find_customers', 'is_erased', 'read_attributes', 'refuse_erased'];
 	-- and these at one's own level
 	writers CONSTANT jsonb := '{
 		"analyst":  [],
-		"backend":  ["track", "identify"],
+		"backend":  ["track", "identify", "link_identity", "unlink_identity", "set_contact", "reset_contact", "record_consent",
+					 "unsubscribe", "suppress_address", "set_attributes", "add_tag", "remove_tag"],
+		"operator": ["find_customer", "find_customers", "customer_card", "set_contact", "reset_contact", "record_consent",
+					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "now"],
 		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
 					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores"]
 	}';
-	reads CONSTANT boolean := level <> 'sender';
+	reads CONSTANT boolean := level IN ('analyst', 'backend', 'marketer');
+	reads_addresses CONSTANT boolean := level = 'backend';
 	owner oid;
 	statement text;
 	foreign_feeds text;
@@ -26,7 +88,7 @@ BEGIN
 	IF NOT writers ? level THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('unrecognized level "%s"', level),
-			HINT = 'Levels are: analyst, backend, sender, marketer.';
+			HINT = 'Levels are: analyst, backend, marketer, operator, sender.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = role) THEN
 		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role %s does not exist', role);
@@ -43,6 +105,21 @@ BEGIN
 			  FROM pg_depend AS d
 			  JOIN pg_extension AS e ON e.oid = d.refobjid
 			 WHERE e.extname = 'crm_marketing' AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+		), readable AS (
+			SELECT c.oid
+			  FROM member AS m
+			  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+			 WHERE reads AND c.relkind IN ('r', 'p', 'v', 'm')
+			 UNION
+			SELECT c.oid
+			  FROM pg_class AS c
+			 WHERE reads
+			   AND c.relnamespace = 'crm_feed'::regnamespace
+			   AND c.relkind = 'v'
+			   AND pg_has_role(current_user, c.relowner, 'USAGE')
+		), hiding AS (
+			SELECT r.oid, CASE WHEN reads_addresses THEN '{}'::name[] ELSE crm.address_columns(r.oid::regclass) END AS hidden
+			  FROM readable AS r
 		)
 		SELECT format('GRANT USAGE ON SCHEMA %s TO %s', m.objid::regnamespace, role)
 		  FROM member AS m
@@ -58,30 +135,28 @@ BEGIN
 		  FROM member AS m
 		  JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
 		 WHERE writers -> level ? p.proname::text
-			OR reads AND (p.provolatile <> 'v' OR p.proname = ANY (readers)
-						  OR EXISTS (SELECT
-									   FROM pg_depend AS u
-									   JOIN pg_rewrite AS r ON u.classid = 'pg_rewrite'::regclass AND r.oid = u.objid
-									   JOIN member AS v ON v.classid = 'pg_class'::regclass AND v.objid = r.ev_class
-									  WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid))
+			OR reads AND (reads_addresses OR p.proname <> ALL (addresses))
+			   AND (p.provolatile <> 'v' OR p.proname = ANY (readers)
+					OR EXISTS (SELECT
+								 FROM pg_depend AS u
+								 JOIN pg_rewrite AS r ON u.classid = 'pg_rewrite'::regclass AND r.oid = u.objid
+								 JOIN member AS v ON v.classid = 'pg_class'::regclass AND v.objid = r.ev_class
+								WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid))
 		UNION ALL
-		SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
-		  FROM member AS m
-		  JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
-		 WHERE reads AND c.relkind IN ('r', 'p', 'v', 'm')
-		UNION ALL
-		SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
-		  FROM pg_class AS c
-		 WHERE reads
-		   AND c.relnamespace = 'crm_feed'::regnamespace
-		   AND c.relkind = 'v'
-		   AND pg_has_role(current_user, c.relowner, 'USAGE')
+		SELECT format('GRANT SELECT %s ON TABLE %s TO %s',
+					  CASE WHEN cardinality(h.hidden) > 0
+						   THEN (SELECT format('(%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum))
+								   FROM pg_attribute AS a
+								  WHERE a.attrelid = h.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (h.hidden)) END,
+					  h.oid::regclass, role)
+		  FROM hiding AS h
 	LOOP
 		EXECUTE statement;
 	END LOOP;
 
 	IF reads THEN
-		-- Feeds that will be defined, by whomever: views are made as the owner, and then given away with these rights
+		-- Feeds that will be defined, by whomever: views are made as the owner, and then given away with these rights; what
+		-- is too much, crm.hide_addresses() takes back at once
 		EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA crm_feed GRANT SELECT ON TABLES TO %s',
 					   owner::regrole, role);
 
@@ -99,7 +174,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.grant_access(regrole, text) IS
-'grants a role what it needs: level analyst reads everything and calls every function that only reads; backend does that and tracks events; marketer does that and makes segments; sender claims and acknowledges messages, and reads no table. Feeds that are defined later are granted too; call it again after ALTER EXTENSION ... UPDATE, and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
+'grants a role what it needs. Level analyst reads everything and calls every function that only reads, save for addresses: columns that have them (crm.address_columns()) and functions that give them (crm.find_customer(), crm.customer_card(), crm.export_customer(), crm.contacts_of() and their like) are not granted, crm.profile_of() and crm.explain() show none, crm.identity_masked and crm.contact_masked have them masked. marketer does that and makes segments. backend reads addresses too, tracks events, and stores identities, contacts, consents, attributes and tags. operator, in a call centre, reads no table: finds a customer, sees his card, sets contacts, consents, attributes and tags. sender claims and acknowledges messages, and reads no table. Merging, erasing and retention are the owner''s. Feeds that are defined later are granted too, to analyst and marketer without the columns called as a kind of address; call it again after ALTER EXTENSION ... UPDATE or crm.define_channel(), and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
 
 CREATE FUNCTION crm.revoke_access(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -93,6 +93,13 @@ extern void feed_resolve(int count, int64 *ids);
 /* Ids as an SQL array. */
 extern Datum feed_id_array(int count, const int64 *ids);
 
+/*
+ * Names of attributes and properties that are addresses (the kinds of crm.channel), which a role is not to see: one that may
+ * not read crm.identity. NIL when it may. In CurrentMemoryContext.
+ */
+extern List *feed_hidden_names(Oid role);
+extern bool feed_is_hidden(const List *hidden, const char *name, int length);
+
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);
 

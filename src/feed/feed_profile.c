@@ -5,8 +5,10 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -27,9 +29,51 @@ typedef struct Gathering
 	const List *feeds;
 	const Feed *feed;
 	const char **names;
+	const List *hidden;			/* names that the caller is not to see */
 	uint64		rows;			/* of this feed */
 	uint64		total;
 } Gathering;
+
+List *
+feed_hidden_names(Oid role)
+{
+	MemoryContext context = CurrentMemoryContext;
+	FeedRights	rights;
+	List	   *names = NIL;
+
+	if (pg_class_aclcheck(feed_relation("identity"), role, ACL_SELECT) == ACLCHECK_OK)
+		return NIL;
+	SPI_connect();
+	feed_enter_extension(&rights);
+	if (SPI_execute("SELECT DISTINCT c.kind FROM crm.channel AS c", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.channel");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		names = lappend(names, pstrdup(name));
+		MemoryContextSwitchTo(old);
+	}
+	feed_leave(&rights);
+	SPI_finish();
+	return names;
+}
+
+bool
+feed_is_hidden(const List *hidden, const char *name, int length)
+{
+	ListCell   *cell;
+
+	foreach(cell, hidden)
+	{
+		const char *other = lfirst(cell);
+
+		if ((int) strlen(other) == length && memcmp(other, name, length) == 0)
+			return true;
+	}
+	return false;
+}
 
 static void
 gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
@@ -52,6 +96,8 @@ gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
 			continue;
 		/* what the shop says of a customer goes before what we do */
 		if (feed->own && customers && feed_of_attribute(gathering->feeds, gathering->names[i]) != feed)
+			continue;
+		if (feed_is_hidden(gathering->hidden, gathering->names[i], (int) strlen(gathering->names[i])))
 			continue;
 		if (customers)
 			profile_set_attribute(gathering->builder, gathering->names[i], strlen(gathering->names[i]), values[i]);
@@ -78,7 +124,8 @@ gather_tracked(void *context, const char *kind, int kind_length, TimestampTz at,
 
 		if (token == WJB_KEY)
 			key = item;
-		else if (token == WJB_VALUE && value_from_jsonb(&item, &value, &why) && value.type != VALUE_UNKNOWN)
+		else if (token == WJB_VALUE && !feed_is_hidden(gathering->hidden, key.val.string.val, key.val.string.len) &&
+				 value_from_jsonb(&item, &value, &why) && value.type != VALUE_UNKNOWN)
 			profile_add_property(gathering->builder, key.val.string.val, key.val.string.len, value);
 	}
 }
@@ -176,6 +223,7 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pushed = true;
 	}
+	gathering.hidden = feed_hidden_names(GetUserId());
 	customers = feed_customers(1, &customer);
 	if (customers->nsought == 0)
 	{

@@ -169,6 +169,7 @@ feed_make_view(const char *kind, const FeedQuery *query, Oid definer, const char
 	}
 	else
 	{
+		Oid			types[] = {OIDOID};
 		char	   *grants = NULL;
 
 		if (OidIsValid(view))
@@ -181,6 +182,8 @@ feed_make_view(const char *kind, const FeedQuery *query, Oid definer, const char
 		if (grants != NULL)
 			feed_execute(grants, 0, NULL, NULL, NULL);
 		view = feed_view(kind);
+		/* default privileges and those of a former view are of all columns */
+		feed_execute("SELECT crm.hide_addresses($1::pg_catalog.regclass)", 1, types, &(Datum) {ObjectIdGetDatum(view)}, NULL);
 	}
 
 	feed_enter(&rights, definer, search_path);

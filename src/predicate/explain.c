@@ -29,7 +29,28 @@ typedef struct Explanation
 	void	   *context;
 	ReturnSetInfo *rsinfo;
 	List	   *unfolded;		/* of AstNode: segments that were shown */
+	const List *hidden;			/* of const char *: names whose values are not to be shown */
 } Explanation;
+
+static bool
+is_hidden(const Explanation *x, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, x->hidden)
+	{
+		if (name != NULL && strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A visitor: stops at what tells a hidden value. */
+static bool
+tells_nothing(AstNode *node, void *context)
+{
+	return !is_hidden(context, node->name) && !(node->events != NULL && is_hidden(context, node->events->property));
+}
 
 static bool
 is_truth(const AstNode *ast)
@@ -60,7 +81,7 @@ selected_events(Explanation *x, int events, const Selection *selection)
 		value_append_json(&json, value_timestamp(facts->at[event]));
 		for (int p = 0; p < program_kind->nproperties; p++)
 		{
-			if (facts->properties[p][event].type == VALUE_UNKNOWN)
+			if (facts->properties[p][event].type == VALUE_UNKNOWN || is_hidden(x, program_kind->properties[p]))
 				continue;
 			appendStringInfoString(&json, ", ");
 			value_append_json_string(&json, program_kind->properties[p], (int) strlen(program_kind->properties[p]));
@@ -143,6 +164,8 @@ explain_node(Explanation *x, AstNode *ast, int depth)
 	{
 		char	   *value = value_for_people(eval_value(x->ev, number, &until), x->ev->zone);
 
+		if (value != NULL && !predicate_walk(ast, tells_nothing, x))
+			value = "***";
 		if (value != NULL)
 		{
 			nulls[2] = false;
@@ -190,9 +213,9 @@ explain_node(Explanation *x, AstNode *ast, int depth)
 
 void
 explain_tree(Evaluation *evaluation, AstNode *tree, Program *program, SegmentResolver resolver, void *context,
-			 ReturnSetInfo *rsinfo)
+			 const List *hidden, ReturnSetInfo *rsinfo)
 {
-	Explanation x = {evaluation, program, resolver, context, rsinfo, NIL};
+	Explanation x = {evaluation, program, resolver, context, rsinfo, NIL, hidden};
 
 	explain_node(&x, tree, 0);
 }

@@ -297,6 +297,6 @@ crm_predicate_explain(PG_FUNCTION_ARGS)
 	cache = evaluation_for_call(fcinfo, PG_GETARG_PREDICATE_P(1), text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	evaluation_set_instant(cache->evaluation, PG_GETARG_TIMESTAMPTZ(2), !PG_ARGISNULL(3),
 						   PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3));
-	explain_tree(cache->evaluation, cache->tree, cache->program, NULL, NULL, (ReturnSetInfo *) fcinfo->resultinfo);
+	explain_tree(cache->evaluation, cache->tree, cache->program, NULL, NULL, NIL, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }

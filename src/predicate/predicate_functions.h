@@ -25,9 +25,10 @@ extern Datum period_list_multirange(const PeriodList *list);
 
 /*
  * Puts a row for each node of the tree into the set: depth, text, value, truth, until, events. The evaluation stands at
- * the customer and instant asked about; the tree is one that was compiled into the program with that resolver.
+ * the customer and instant asked about; the tree is one that was compiled into the program with that resolver. Values of the
+ * attributes and properties whose names are hidden are shown as ***.
  */
 extern void explain_tree(Evaluation *evaluation, AstNode *tree, Program *program, SegmentResolver resolver,
-						 void *context, ReturnSetInfo *rsinfo);
+						 void *context, const List *hidden, ReturnSetInfo *rsinfo);
 
 #endif							/* CRM_PREDICATE_FUNCTIONS_H */

@@ -289,8 +289,9 @@ crm_segment_explain(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	evaluation_set_facts(question.evaluation, facts);
 	evaluation_set_instant(question.evaluation, PG_GETARG_TIMESTAMPTZ(2), false, 0);
+	/* run as the owner of the extension: what may be shown is up to who has called */
 	explain_tree(question.evaluation, question.tree, question.program, naming_resolver, question.catalog,
-				 (ReturnSetInfo *) fcinfo->resultinfo);
+				 feed_hidden_names(GetOuterUserId()), (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }
 

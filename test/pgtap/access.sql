@@ -4,17 +4,22 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(54);
+SELECT plan(98);
 
 CREATE ROLE "Regress ""Analyst""";
 CREATE ROLE regress_crm_backend;
 CREATE ROLE regress_crm_sender;
 CREATE ROLE regress_crm_marketer;
+CREATE ROLE regress_crm_operator;
 CREATE ROLE regress_crm_nobody;
 CREATE ROLE regress_crm_admin SUPERUSER;
 CREATE ROLE regress_crm_reader;
 
 CREATE VIEW crm_feed.regress_before AS SELECT 1 AS customer_id;
+CREATE TABLE public.regress_users (id bigint PRIMARY KEY, city text, email text, phone text);
+INSERT INTO public.regress_users VALUES (42, 'Perm', 'anna@example.org', '+79991234567');
+SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone FROM public.regress_users');
+SELECT crm.refresh_identities();
 
 CREATE TEMP VIEW member_function AS
 	SELECT p.oid, p.proname, p.provolatile
@@ -49,6 +54,19 @@ CREATE FUNCTION pg_temp.callable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT f.oid::regprocedure::text FROM member_function AS f WHERE has_function_privilege(role, f.oid, 'EXECUTE')$$;
 CREATE FUNCTION pg_temp.readable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT r.oid::regclass::text FROM member_relation AS r WHERE has_table_privilege(role, r.oid, 'SELECT')$$;
+-- Columns that a role may read, of tables that it may not read as a whole
+CREATE FUNCTION pg_temp.partly_readable(role text) RETURNS TABLE (relation text, columns text) LANGUAGE sql AS
+	$$SELECT r.oid::regclass::text, string_agg(a.attname, ',' ORDER BY a.attnum)
+		FROM member_relation AS r
+		JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+	   WHERE NOT has_table_privilege(role, r.oid, 'SELECT') AND has_column_privilege(role, r.oid, a.attnum, 'SELECT')
+	   GROUP BY r.oid$$;
+-- What a backend writes of people
+CREATE TEMP TABLE about_people AS SELECT unnest(ARRAY['link_identity', 'unlink_identity', 'set_contact', 'reset_contact', 'record_consent',
+	'unsubscribe', 'suppress_address', 'set_attributes', 'add_tag', 'remove_tag']) AS name;
+-- What gives or recognises addresses
+CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates',
+	'export_customer', 'find_customer', 'find_customers', 'is_erased', 'read_attributes', 'refuse_erased']) AS name;
 CREATE FUNCTION pg_temp.writable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT r.oid::regclass::text FROM member_relation AS r
 	   WHERE has_table_privilege(role, r.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')$$;
@@ -70,6 +88,7 @@ SELECT lives_ok($$SELECT crm.grant_access('"Regress ""Analyst"""', 'analyst')$$,
 SELECT lives_ok($$SELECT crm.grant_access('regress_crm_backend', 'backend')$$, 'backend');
 SELECT lives_ok($$SELECT crm.grant_access('regress_crm_sender', 'sender')$$, 'sender');
 SELECT lives_ok($$SELECT crm.grant_access('regress_crm_marketer', 'marketer')$$, 'marketer');
+SELECT lives_ok($$SELECT crm.grant_access('regress_crm_operator', 'operator')$$, 'operator');
 
 CREATE VIEW crm_feed.regress_after AS SELECT 1 AS customer_id;
 
@@ -82,16 +101,34 @@ RESET ROLE;
 SELECT ok(has_table_privilege('regress_crm_reader', 'crm_feed."regress feed"', 'SELECT'), 'which can be read then');
 SELECT crm.drop_event('regress feed');
 
-SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f WHERE f.provolatile <> 'v'
-				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')$$,
-	'an analyst calls all functions that only read');
+SELECT set_eq($$SELECT f.oid::regprocedure::text FROM member_function AS f WHERE f.provolatile <> 'v'
+			   EXCEPT SELECT pg_temp.callable('Regress "Analyst"')$$,
+	$$SELECT f.oid::regprocedure::text FROM member_function AS f WHERE f.proname IN (SELECT a.name FROM addresses AS a)$$,
+	'an analyst calls all functions that only read, save those about addresses');
 SELECT is_empty($$SELECT f.proname FROM member_function AS f
 				   WHERE f.provolatile = 'v' AND has_function_privilege('Regress "Analyst"', f.oid, 'EXECUTE')
 				 EXCEPT SELECT unnest(ARRAY['feed_status', 'is_member', 'members', 'preview', 'profile_of', 'segment_size',
 											'verify_segments']::name[])$$,
 	'and of the others only those that write nothing all the same');
-SELECT set_eq($$SELECT pg_temp.readable('Regress "Analyst"')$$,
-	$$SELECT r.oid::regclass::text FROM member_relation AS r$$, 'and reads every table and view');
+SELECT set_eq($$SELECT r.oid::regclass::text FROM member_relation AS r EXCEPT SELECT pg_temp.readable('Regress "Analyst"')$$,
+	$$SELECT p.relation FROM pg_temp.partly_readable('Regress "Analyst"') AS p$$, 'and reads every table and view, or part of it');
+SELECT set_eq($$SELECT p.relation, p.columns FROM pg_temp.partly_readable('Regress "Analyst"') AS p WHERE p.relation !~ 'change_log|tick_error'$$,
+	$$VALUES ('crm.identity', 'namespace,customer_id,source,added_at'), ('crm.shared_identity', 'namespace,reason'),
+			 ('crm.contact', 'customer_id,channel,source,set_at'), ('crm.suppression', 'channel,at,reason'), ('crm.erased', 'erased_at'),
+			 ('crm.event_key', 'customer_id,kind,at'),
+			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source')$$,
+	'which is all but addresses');
+SELECT set_eq($$SELECT * FROM pg_temp.partly_readable('regress_crm_marketer')$$, $$SELECT * FROM pg_temp.partly_readable('Regress "Analyst"')$$,
+	'a marketer reads the same');
+SELECT set_eq($$SELECT pg_temp.readable('regress_crm_marketer')$$, $$SELECT pg_temp.readable('Regress "Analyst"')$$, 'and no more');
+SELECT set_eq($$SELECT pg_temp.readable('regress_crm_backend')$$, $$SELECT r.oid::regclass::text FROM member_relation AS r$$,
+	'a backend reads everything');
+SELECT ok(has_column_privilege('Regress "Analyst"', 'crm_feed.customer', 'city', 'SELECT')
+	AND NOT has_table_privilege('Regress "Analyst"', 'crm_feed.customer', 'SELECT')
+	AND NOT has_column_privilege('Regress "Analyst"', 'crm_feed.customer', 'email', 'SELECT')
+	AND NOT has_column_privilege('Regress "Analyst"', 'crm_feed.customer', 'phone', 'SELECT'),
+	'of a feed that has addresses an analyst reads the other columns');
+SELECT ok(has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT'), 'and a backend all of them');
 SELECT is_empty($$SELECT pg_temp.writable('Regress "Analyst"')$$, 'and writes none');
 SELECT ok(has_table_privilege('Regress "Analyst"', 'crm_feed.regress_before', 'SELECT'), 'and reads the feeds');
 SELECT ok(has_table_privilege('Regress "Analyst"', 'crm_feed.regress_after', 'SELECT'), 'also those defined later');
@@ -100,8 +137,18 @@ SELECT ok(NOT has_schema_privilege('Regress "Analyst"', 'crm', 'CREATE')
 
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_backend')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
-				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f WHERE f.proname IN ('track', 'identify')$$,
-	'a backend tracks events besides, and nothing else');
+				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
+						 WHERE f.proname IN (SELECT a.name FROM addresses AS a UNION SELECT p.name FROM about_people AS p)
+							OR f.proname IN ('track', 'identify')$$,
+	'a backend tracks events besides, and writes and reads of people, and nothing else');
+SELECT set_eq($$SELECT f.proname::text FROM member_function AS f WHERE has_function_privilege('regress_crm_operator', f.oid, 'EXECUTE')$$,
+	$$SELECT p.name FROM about_people AS p WHERE p.name NOT IN ('link_identity', 'unlink_identity', 'suppress_address')
+	   UNION VALUES ('customer_card'), ('find_customer'), ('find_customers'), ('now')$$,
+	'an operator finds a customer, sees his card and writes of him, and nothing else');
+SELECT is_empty($$SELECT pg_temp.readable('regress_crm_operator') UNION SELECT p.relation FROM pg_temp.partly_readable('regress_crm_operator') AS p$$,
+	'and reads no table');
+SELECT ok(NOT has_table_privilege('regress_crm_operator', 'crm_feed.customer', 'SELECT')
+	AND NOT has_table_privilege('regress_crm_operator', 'crm_feed.regress_after', 'SELECT'), 'nor a feed');
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_marketer')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
@@ -113,7 +160,7 @@ SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f
 				 EXCEPT SELECT pg_temp.callable('regress_crm_backend')
 				 EXCEPT SELECT pg_temp.callable('regress_crm_marketer')$$,
 	'which they really do');
-SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_crm_sender', 'regress_crm_marketer']) AS r
+SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_crm_sender', 'regress_crm_marketer', 'regress_crm_operator']) AS r
 				   CROSS JOIN LATERAL pg_temp.writable(r) AS w$$,
 	'no level writes to tables itself');
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
@@ -123,17 +170,39 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_sender')$$, 'and reads no table');
 SELECT ok(NOT has_table_privilege('regress_crm_sender', 'crm_feed.regress_after', 'SELECT'), 'nor a feed');
 SELECT is_empty($$SELECT r, f FROM unnest(ARRAY['Regress "Analyst"', 'regress_crm_backend', 'regress_crm_sender',
-											   'regress_crm_marketer']) AS r
+											   'regress_crm_marketer', 'regress_crm_operator']) AS r
 				   CROSS JOIN LATERAL pg_temp.callable(r) AS f
-				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_|drop_event|release_|rebuild_|watch)'$$,
+				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_|drop_event|release_feeds|rebuild_|watch|(un)?merge_|erase_|readmit_|set_retention|apply_|hide_|sync_|share_)'$$,
 	'administration is for the owner');
 
+SELECT crm.create_segment('regress with mail', 'email = ''anna@example.org'' and city = ''Perm''');
+SELECT crm.refresh_segments();
 GRANT SELECT ON member_relation TO PUBLIC;
 SET LOCAL ROLE "Regress ""Analyst""";
 SELECT is(crm.timezone(), 'UTC', 'an analyst asks for the zone');
 SELECT is((SELECT customer_id FROM crm_feed.regress_after), 1, 'and reads a feed');
 SELECT is_empty($$SELECT pg_temp.refused()$$, 'and every view');
-SELECT lives_ok($$SELECT crm.profile_of(42)$$, 'and asks what is known of a customer');
+SELECT is((crm.profile_of(42)::jsonb -> 'attributes') - '{channels,consents,reachable}'::text[], '{"city": "Perm"}',
+	'and asks what is known of a customer, but not his addresses');
+SELECT is(crm.matches_segment(42, 'regress with mail'), true, 'by which he is judged all the same');
+SELECT set_eq($$SELECT x.text, x.value, x.truth FROM crm.explain(42, 'regress with mail') AS x WHERE x.depth > 0$$,
+	$$VALUES ('email = ''anna@example.org''', NULL, true), ('email', '***', NULL), ('city = ''Perm''', NULL, true), ('city', 'Perm', NULL)$$,
+	'and explained');
+SELECT is((SELECT p.customers FROM crm.preview('email is known') AS p), 1::bigint, 'and counted');
+SELECT results_eq($$SELECT i.namespace, i.value FROM crm.identity_masked AS i WHERE i.customer_id = 42 ORDER BY 1$$,
+	$$VALUES ('email', 'a***@example.org'), ('phone', '+7999***4567')$$, 'whose addresses are shown in part');
+SELECT is((SELECT count(*) FROM crm.identity AS i WHERE i.namespace = 'email' AND i.source = 'feed'), 1::bigint, 'and can be counted');
+SELECT is((SELECT array_agg(c.city) FROM crm_feed.customer AS c), ARRAY['Perm'], 'an analyst reads the customers');
+SELECT throws_ok($$SELECT c.email FROM crm_feed.customer AS c$$, '42501', NULL, 'but not their addresses');
+SELECT throws_ok($$SELECT i.value FROM crm.identity AS i$$, '42501', NULL, 'not as identities');
+SELECT throws_ok($$SELECT i.raw FROM crm.identity AS i$$, '42501', NULL, 'however they are spelt');
+SELECT throws_ok($$SELECT c.address FROM crm.contact AS c$$, '42501', NULL, 'not as contacts');
+SELECT throws_ok($$SELECT crm.contacts_of(42)$$, '42501', NULL, 'not by a function');
+SELECT throws_ok($$SELECT crm.customer_card(42)$$, '42501', NULL, 'not on the card');
+SELECT throws_ok($$SELECT crm.export_customer(42)$$, '42501', NULL, 'not in an export');
+SELECT throws_ok($$SELECT crm.find_customer('email', 'anna@example.org')$$, '42501', NULL, 'nor whose one is');
+SELECT throws_ok($$SELECT crm.read_attributes('{email}')$$, '42501', NULL, 'nor from the feed');
+SELECT throws_ok($$SELECT crm.add_tag(42, 'x')$$, '42501', NULL, 'and puts no tags');
 SELECT throws_ok($$SELECT crm.track(42, 'regress_access', '{"item": "A"}')$$, '42501', NULL, 'but tracks nothing');
 SELECT throws_ok($$SELECT crm.create_static_segment('regress access')$$, '42501', NULL, 'and makes no segment');
 SELECT throws_ok($$SELECT crm.configure('timezone', 'UTC')$$, '42501', NULL, 'and sets nothing');
@@ -143,10 +212,50 @@ RESET ROLE;
 SET LOCAL ROLE regress_crm_backend;
 SELECT ok(crm.track(42, 'regress_access', '{"item": "A"}'), 'a backend tracks an event');
 SELECT ok(crm.profile_of(42) IS NOT NULL, 'and finds it in the profile');
+SELECT is((crm.profile_of(42)::jsonb) -> 'attributes' ->> 'email', 'anna@example.org', 'with all there is');
+SELECT is((SELECT x.value FROM crm.explain(42, 'regress with mail') AS x WHERE x.text = 'email'), 'anna@example.org', 'and explained');
+SELECT is(crm.find_customer('email', 'Anna@example.org'), 42::bigint, 'and finds whose an address is');
+SELECT isnt_empty($$SELECT crm.contacts_of(42)$$, 'and which there are');
+SELECT lives_ok($$SELECT crm.customer_card(42), crm.export_customer(42), crm.set_contact(42, 'push', 'token'), crm.record_consent(42, 'push'),
+	crm.set_attributes(42, '{"regress_pet": "cat"}'), crm.add_tag(42, 'regress'), crm.link_identity(42, 'card', 'regress')$$, 'and writes of him');
+SELECT throws_ok($$SELECT crm.erase_customer(42)$$, '42501', NULL, 'but erases nobody');
+SELECT throws_ok($$SELECT crm.merge_customers(42, 43)$$, '42501', NULL, 'and merges nobody by itself');
 SELECT throws_ok($$INSERT INTO crm.event VALUES (42, 'regress_access', '2026-01-05', '{}')$$, '42501', NULL,
 	'but does not write it past the function');
 SELECT throws_ok($$SELECT crm.create_static_segment('regress access')$$, '42501', NULL, 'and makes no segment');
 RESET ROLE;
+
+SET LOCAL ROLE regress_crm_operator;
+SELECT is(crm.find_customer('phone', '+7 999 123-45-67'), 42::bigint, 'an operator finds who is calling');
+SELECT is(crm.customer_card(42) -> 'attributes' ->> 'phone', '+79991234567', 'and sees his card');
+SELECT lives_ok($$SELECT crm.set_contact(42, 'push', NULL), crm.record_consent(42, 'email'), crm.unsubscribe(42, 'sms'),
+	crm.set_attributes(42, '{"regress_pet": "dog"}', 'call'), crm.add_tag(42, 'regress call'), crm.remove_tag(42, 'regress')$$,
+	'and writes of him');
+SELECT throws_ok($$SELECT FROM crm_feed.customer$$, '42501', NULL, 'but reads no feed');
+SELECT throws_ok($$SELECT FROM crm.identity$$, '42501', NULL, 'and no table');
+SELECT throws_ok($$SELECT crm.export_customer(42)$$, '42501', NULL, 'and exports nobody');
+SELECT throws_ok($$SELECT crm.profile_of(42)$$, '42501', NULL, 'and reads no profiles');
+RESET ROLE;
+
+SET LOCAL ROLE regress_crm_sender;
+SELECT throws_ok($$SELECT crm.customer_card(42)$$, '42501', NULL, 'a sender sees no card');
+RESET ROLE;
+
+-- Customers who are defined anew, with other columns, and an event that has an address
+SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone, city AS telegram FROM public.regress_users');
+SELECT crm.define_event('regress mail', 'SELECT id AS customer_id, timestamptz ''2026-01-01'' AS at, email FROM public.regress_users');
+SELECT set_eq($$SELECT a.attname FROM pg_catalog.pg_attribute AS a
+				 WHERE a.attrelid IN ('crm_feed.customer'::regclass, 'crm_feed."regress mail"'::regclass) AND a.attnum > 0
+				   AND has_column_privilege('Regress "Analyst"', a.attrelid, a.attnum, 'SELECT')$$,
+	$$VALUES ('customer_id'::name), ('city'), ('at')$$, 'of new feeds an analyst reads no addresses either');
+SELECT ok(has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT')
+	AND has_table_privilege('regress_crm_backend', 'crm_feed."regress mail"', 'SELECT'), 'but a backend does');
+SELECT crm.release_feeds(), crm.rebuild_feeds();
+SELECT ok(has_column_privilege('regress_crm_marketer', 'crm_feed.customer', 'city', 'SELECT')
+	AND NOT has_column_privilege('regress_crm_marketer', 'crm_feed.customer', 'email', 'SELECT')
+	AND has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT'), 'nor of those that are made again');
+SELECT crm.drop_event('regress mail');
+SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone FROM public.regress_users');
 
 SET LOCAL ROLE regress_crm_marketer;
 SELECT lives_ok($$SELECT crm.create_segment('regress access', 'has regress_access')$$, 'a marketer makes a segment');
@@ -185,8 +294,8 @@ RESET ROLE;
 SELECT lives_ok($$SELECT crm.revoke_access(r::regrole) FROM pg_catalog.pg_roles AS p, quote_ident(p.rolname) AS r
 				  WHERE p.rolname ~* '^regress[ _]' AND p.rolname <> current_user$$, 'rights are taken back');
 SELECT lives_ok($$
-	DROP ROLE "Regress ""Analyst""", regress_crm_backend, regress_crm_sender, regress_crm_marketer, regress_crm_nobody,
-		regress_crm_admin, regress_crm_reader
+	DROP ROLE "Regress ""Analyst""", regress_crm_backend, regress_crm_sender, regress_crm_marketer, regress_crm_operator,
+		regress_crm_nobody, regress_crm_admin, regress_crm_reader
 $$, 'nothing is left that holds the roles');
 
 SELECT * FROM finish();

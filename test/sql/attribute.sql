@@ -128,6 +128,7 @@ SELECT set_attributes(6, '{"": 1}');
 SELECT set_attributes(6, '{"tags": ["a"]}');
 SELECT set_attributes(6, '{"reachable": "a"}');
 SELECT set_attributes(6, '{"rfm": "a"}');
+SELECT set_attributes(6, '{"phone": "+79991234567"}');
 SELECT set_attributes(6, '{"customer_id": 1}');
 SELECT set_attributes(6, '{"children": "two"}');
 SELECT set_attributes(6, '{"wedding": "two"}');
