@@ -304,7 +304,8 @@ crm_feed_status(PG_FUNCTION_ARGS)
 			nulls[5] = true;
 		for (int i = 0; i < feed->ncolumns; i++)
 			items[i] = CStringGetTextDatum(psprintf("%s %s", quote_identifier(feed->columns[i].name),
-													format_type_be(feed->columns[i].type)));
+													OidIsValid(feed->columns[i].type) ?
+													format_type_be(feed->columns[i].type) : "array"));
 		values[6] = text_array(items, feed->ncolumns);
 		items = palloc(sizeof(Datum) * (list_length(feed->relations) + 1));
 		foreach(relation, feed->relations)

@@ -176,6 +176,8 @@ SELECT uses('SELECT * FROM crm.attribute_states(ARRAY[1, 100])', 'attribute_pkey
 	   uses('SELECT * FROM crm.attribute_states(ARRAY[1, 100])', 'Seq Scan on attribute') AS scanned,
 	   uses('SELECT * FROM crm.tag_states(ARRAY[1, 100])', 'tag_pkey') AS tags,
 	   uses('SELECT * FROM crm.tag_states(ARRAY[1, 100])', 'Seq Scan on tag') AS scanned;
+SELECT crm.set_attributes(1, '{"sizes": [1, 2]}');
+SELECT kind, state, columns FROM crm.feeds WHERE kind LIKE 'customer.%';
 DROP FUNCTION uses;
 DROP TABLE users CASCADE;
 DROP EXTENSION crm_marketing CASCADE;
