@@ -104,10 +104,8 @@ take_aliases(FeedAliases *aliases, SPITupleTable *table, uint64 count)
 }
 
 static void
-load_all(FeedAliases *aliases)
+load_all(FeedAliases *aliases, const char *sql)
 {
-	static const char *const sql =
-		"SELECT a.alias, a.customer_id FROM crm.alias AS a UNION ALL SELECT e.customer_id, NULL FROM crm.erased_customer AS e";
 	Portal		portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
 
 	for (;;)
@@ -139,9 +137,12 @@ load_some(FeedAliases *aliases, Datum *values)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Under the active snapshot. Of all customers, or of some: who they are, and who else they are. */
+/*
+ * Under the active snapshot. Of all customers, or of some: who they are, and who else they are; when they are to stay who
+ * they are, only who was erased.
+ */
 static FeedAliases *
-load_aliases(int count, const int64 *ids)
+load_aliases(int count, const int64 *ids, bool raw)
 {
 	FeedAliases *aliases = no_aliases();
 	FeedRights	rights;
@@ -151,10 +152,19 @@ load_aliases(int count, const int64 *ids)
 		values[0] = feed_id_array(count, ids);
 	SPI_connect();
 	feed_enter_extension(&rights);
-	if (ids != NULL)
-		load_some(aliases, values);
+	if (ids == NULL)
+	{
+		if (!raw)
+			load_all(aliases, "SELECT a.alias, a.customer_id FROM crm.alias AS a");
+		load_all(aliases, "SELECT e.customer_id, NULL::pg_catalog.int8 FROM crm.erased_customer AS e");
+	}
 	else
-		load_all(aliases);
+		load_some(aliases, values);
+	if (raw)
+	{
+		alias_map_reset(aliases->customers);
+		alias_map_reset(aliases->merged);
+	}
 	feed_leave(&rights);
 	SPI_finish();
 	return aliases;
@@ -184,7 +194,7 @@ const FeedCustomers *
 feed_customers(int count, const int64 *ids)
 {
 	FeedCustomers *customers = palloc0(sizeof(FeedCustomers));
-	FeedAliases *aliases = load_aliases(count, ids);
+	FeedAliases *aliases = load_aliases(count, ids, false);
 	int64	   *sought = palloc(sizeof(int64) * ((Size) count + aliases->customers->members + 1));
 	alias_map_iterator iterator;
 	AliasEntry *entry;
@@ -224,7 +234,7 @@ feed_all_customers(void)
 	FeedCustomers *customers = palloc0(sizeof(FeedCustomers));
 
 	customers->all = true;
-	customers->aliases = load_aliases(0, NULL);
+	customers->aliases = load_aliases(0, NULL, false);
 	return customers;
 }
 
@@ -232,10 +242,8 @@ const FeedCustomers *
 feed_raw_customers(int count, const int64 *ids)
 {
 	FeedCustomers *customers = palloc0(sizeof(FeedCustomers));
-	FeedAliases *aliases = load_aliases(Max(count, 0), count < 0 ? NULL : ids);
+	FeedAliases *aliases = load_aliases(Max(count, 0), count < 0 ? NULL : ids, true);
 
-	alias_map_reset(aliases->customers);
-	alias_map_reset(aliases->merged);
 	customers->all = count < 0;
 	customers->count = customers->nsought = Max(count, 0);
 	customers->ids = customers->sought = ids;
@@ -250,7 +258,7 @@ feed_resolve(int count, int64 *ids)
 
 	if (count == 0)
 		return;
-	aliases = load_aliases(count, ids);
+	aliases = load_aliases(count, ids, false);
 	for (int i = 0; i < count; i++)
 		ids[i] = feed_customer_of(aliases, ids[i]);
 }
