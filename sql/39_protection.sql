@@ -155,6 +155,15 @@ BEGIN
 	PERFORM crm.lock_slots();
 	PERFORM crm.lock_people(ARRAY[erase_customer.customer_id]);
 	ids := crm.ids_of(crm.resolve_customer(erase_customer.customer_id));
+	-- A slip must not keep out for good who gets this id one day
+	IF NOT EXISTS (SELECT FROM crm.erased_customer AS e WHERE e.customer_id = ANY (ids))
+		AND (SELECT e.x -> 'profile' = 'null' AND e.x -> 'tables' = '{}' FROM crm.export_customer(ids[1]) AS e(x))
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('there is no customer %s', erase_customer.customer_id),
+			DETAIL = 'Neither the feeds nor what is stored has anything of this id.';
+	END IF;
 
 	-- Before the feed is asked as well as after it: it may have just lost him, or never have been read
 	FOR pass IN 1 .. 2 LOOP
@@ -234,7 +243,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.erase_customer(bigint, text) IS
-'forgets a person: deletes all that is stored of him under any of his ids, in one transaction. What remains are his ids and hashes of what he was known by, which keep him from being taken up again (crm.is_erased()), and his addresses suppressed on all channels for good, also for others who share them. The shop''s own rows are the shop''s to erase; as long as it keeps them, feeds are read without them. What a transaction stores of him that runs at the same time goes by the next crm.apply_retention(), and is not read. In the change log a key of another table, such as an order''s number, may remain until the next ticks. reason is kept, and should not tell who he was. Returns how many rows were deleted, by table; a second time {}. Waits for a refresh that is running. Errors: 22004 customer is NULL, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed, 55000 the feed of the customers, which must be asked for his addresses, is stale';
+'forgets a person: deletes all that is stored of him under any of his ids, in one transaction. What remains are his ids and hashes of what he was known by, which keep him from being taken up again (crm.is_erased()), and his addresses suppressed on all channels for good, also for others who share them. The shop''s own rows are the shop''s to erase; as long as it keeps them, feeds are read without them. What a transaction stores of him that runs at the same time goes by the next crm.apply_retention(), and is not read. In the change log a key of another table, such as an order''s number, may remain until the next ticks. reason is kept, and should not tell who he was. Returns how many rows were deleted, by table; a second time {}. Waits for a refresh that is running. Errors: 22004 customer is NULL, 42704 nothing is known of him, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed, 55000 the feed of the customers, which must be asked for his addresses, is stale';
 
 CREATE FUNCTION crm.readmit_customer(customer_id bigint) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

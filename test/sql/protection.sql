@@ -100,7 +100,8 @@ SELECT channel, suppressed FROM contacts_of(1) WHERE channel IN ('email', 'sms')
 
 -- a lead, who is only here; somebody who is nowhere
 SELECT identify('email', 'lead@example.org') AS lead \gset
-SELECT erase_customer(:lead), erase_customer(1000);
+SELECT erase_customer(:lead);
+SELECT erase_customer(1000);
 SELECT erase_customer(NULL);
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT erase_customer(3);
