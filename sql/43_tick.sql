@@ -19,6 +19,18 @@ COMMENT ON COLUMN crm.slot.position IS 'crm.pending is done up to this seq';
 COMMENT ON COLUMN crm.slot.purged IS 'and its rows are deleted up to this one';
 COMMENT ON COLUMN crm.slot.watermark IS 'crm.deadline is done up to this instant, at which what is stored was right';
 
+-- The newest entry of each is found at once by index, however many dead ones somebody's old snapshot keeps.
+CREATE VIEW crm.slot_now AS
+	SELECT s.*
+	  FROM pg_catalog.generate_series(0, 15) AS g
+	 CROSS JOIN LATERAL (SELECT o.* FROM crm.slot AS o WHERE o.slot = g ORDER BY o.turn DESC LIMIT 1) AS s;
+COMMENT ON VIEW crm.slot_now IS 'how far each slot has come; empty where segments are not live';
+COMMENT ON COLUMN crm.slot_now.slot IS 'as crm.slot';
+COMMENT ON COLUMN crm.slot_now.turn IS 'as crm.slot';
+COMMENT ON COLUMN crm.slot_now.position IS 'as crm.slot';
+COMMENT ON COLUMN crm.slot_now.purged IS 'as crm.slot';
+COMMENT ON COLUMN crm.slot_now.watermark IS 'as crm.slot';
+
 CREATE SEQUENCE crm.pending_seq;
 COMMENT ON SEQUENCE crm.pending_seq IS 'order of crm.pending';
 

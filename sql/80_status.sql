@@ -1,11 +1,7 @@
 -- How live the segments are, for people: what is read, what waits, what went wrong; and whether all is right.
 
 CREATE VIEW crm.status (item, state, detail) AS
-	WITH newest AS (
-		SELECT s.*
-		  FROM pg_catalog.generate_series(0, 15) AS g
-		 CROSS JOIN LATERAL (SELECT o.* FROM crm.slot AS o WHERE o.slot = g ORDER BY o.turn DESC LIMIT 1) AS s
-	), cursor AS (
+	WITH cursor AS (
 		SELECT c.* FROM crm.change_cursor AS c WHERE c.consumer = 'segments' ORDER BY c.turn DESC LIMIT 1
 	), log AS (
 		SELECT l.xid FROM crm.change_log_0 AS l UNION ALL SELECT l.xid FROM crm.change_log_1 AS l
@@ -15,9 +11,9 @@ CREATE VIEW crm.status (item, state, detail) AS
 		  FROM log AS l, cursor AS c
 		 WHERE l.xid >= pg_catalog.pg_snapshot_xmin(c.position) AND NOT pg_catalog.pg_visible_in_snapshot(l.xid, c.position)
 	)
-	SELECT 'segments', CASE WHEN EXISTS (SELECT FROM newest) THEN 'live' ELSE 'stored' END,
-		   CASE WHEN EXISTS (SELECT FROM newest)
-				THEN pg_catalog.format('right at %s or later', (SELECT pg_catalog.min(n.watermark) FROM newest AS n))
+	SELECT 'segments', CASE WHEN EXISTS (SELECT FROM crm.slot_now) THEN 'live' ELSE 'stored' END,
+		   CASE WHEN EXISTS (SELECT FROM crm.slot_now)
+				THEN pg_catalog.format('right at %s or later', (SELECT pg_catalog.min(n.watermark) FROM crm.slot_now AS n))
 				ELSE 'as of the last crm.refresh_segments(); the first crm.tick() makes them live' END
 	UNION ALL
 	SELECT 'capture', pg_catalog.current_setting('crm_marketing.capture'),
@@ -75,11 +71,11 @@ CREATE VIEW crm.status (item, state, detail) AS
 	 WHERE p.database = pg_catalog.current_database()
 	UNION ALL
 	SELECT 'customers waiting', pg_catalog.count(*)::text, NULL
-	  FROM newest AS n
+	  FROM crm.slot_now AS n
 	  JOIN crm.pending AS p ON p.slot = n.slot AND p.seq > n.position
 	UNION ALL
 	SELECT 'deadlines due', pg_catalog.count(*)::text, 'next: ' || (SELECT pg_catalog.min(d.due)::text FROM crm.deadline AS d)
-	  FROM newest AS n
+	  FROM crm.slot_now AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || ': ' || e.message

@@ -66,10 +66,7 @@ slot_load(Slot slots[POPULATION_SLOTS])
 	bool		isnull;
 
 	memset(slots, 0, sizeof(Slot) * POPULATION_SLOTS);
-	if (SPI_execute("SELECT s.slot, s.turn, s.position, s.purged, s.watermark "
-					"FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
-					"(SELECT o.* FROM crm.slot AS o WHERE o.slot OPERATOR(pg_catalog.=) g ORDER BY o.turn DESC LIMIT 1) AS s",
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT s.slot, s.turn, s.position, s.purged, s.watermark FROM crm.slot_now AS s", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.slot");
 	table = SPI_tuptable;
 	for (uint64 i = 0; i < SPI_processed; i++)

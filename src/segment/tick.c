@@ -199,8 +199,7 @@ lock_slots(Tick *tick)
 	uint64		count;
 	bool		isnull;
 
-	count = tick_execute("SELECT s.slot FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
-					"(SELECT o.* FROM crm.slot AS o WHERE o.slot OPERATOR(pg_catalog.=) g ORDER BY o.turn DESC LIMIT 1) AS s "
+	count = tick_execute("SELECT s.slot FROM crm.slot_now AS s "
 					"WHERE EXISTS (SELECT FROM crm.pending AS p "
 					"WHERE p.slot OPERATOR(pg_catalog.=) s.slot AND p.seq OPERATOR(pg_catalog.>) s.position) "
 					"OR EXISTS (SELECT FROM crm.deadline AS d WHERE d.slot OPERATOR(pg_catalog.=) s.slot "

@@ -111,10 +111,8 @@ next_deadline(void)
 	float8		seconds;
 
 	if (SPI_execute("SELECT pg_catalog.date_part('epoch', pg_catalog.min(x.due) OPERATOR(pg_catalog.-) crm.now()) "
-					"FROM pg_catalog.generate_series(0, 15) AS g CROSS JOIN LATERAL "
-					"(SELECT o.watermark FROM crm.slot AS o WHERE o.slot OPERATOR(pg_catalog.=) g ORDER BY o.turn DESC LIMIT 1) "
-					"AS s CROSS JOIN LATERAL "
-					"(SELECT d.due FROM crm.deadline AS d WHERE d.slot OPERATOR(pg_catalog.=) g "
+					"FROM crm.slot_now AS s CROSS JOIN LATERAL "
+					"(SELECT d.due FROM crm.deadline AS d WHERE d.slot OPERATOR(pg_catalog.=) s.slot "
 					"AND d.due OPERATOR(pg_catalog.>) s.watermark AND pg_catalog.isfinite(d.due) ORDER BY d.due LIMIT 1) AS x",
 					true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read crm.deadline");
