@@ -46,15 +46,22 @@ BEGIN
 	END IF;
 	-- Names are compared within a city, and only where each word begins alike, whatever the order of the words
 	RETURN QUERY EXECUTE format($query$
-		WITH person AS (
-			SELECT DISTINCT coalesce(a.customer_id, r.customer_id) AS customer_id, n.name, lower(btrim(r."values"[4])) AS city, n.key
+		WITH described AS (
+			SELECT coalesce(a.customer_id, r.customer_id) AS customer_id,
+				   coalesce(max(r.value) FILTER (WHERE r.name = 'name'),
+							concat_ws(' ', max(r.value) FILTER (WHERE r.name = 'first_name'), max(r.value) FILTER (WHERE r.name = 'last_name'))) AS name,
+				   max(r.value) FILTER (WHERE r.name = 'city') AS city
 			  FROM crm.read_attributes('{name,first_name,last_name,city}') AS r
 			  LEFT JOIN crm.alias AS a ON a.alias = r.customer_id
+			 GROUP BY r.customer_id, a.customer_id
+		), person AS (
+			SELECT DISTINCT d.customer_id, n.name, lower(btrim(d.city)) AS city, n.key
+			  FROM described AS d
 			 CROSS JOIN LATERAL (
 				SELECT string_agg(w, ' ' ORDER BY w) AS name, string_agg(left(w, 2), ' ' ORDER BY w) AS key
-				  FROM regexp_split_to_table(lower(coalesce(r."values"[1], concat_ws(' ', r."values"[2], r."values"[3]))), '[^[:alnum:]]+') AS w
+				  FROM regexp_split_to_table(lower(d.name), '[^[:alnum:]]+') AS w
 				 WHERE w <> '') AS n
-			 WHERE n.name IS NOT NULL AND r."values"[4] IS NOT NULL
+			 WHERE n.name IS NOT NULL AND d.city IS NOT NULL
 		)
 		SELECT a.customer_id, b.customer_id, 'similar name and city', max(a.name || ' / ' || b.name || ', ' || a.city), max(%1$s.similarity(a.name, b.name))
 		  FROM person AS a

@@ -6,7 +6,8 @@ CREATE FUNCTION crm.refresh_segments(at timestamptz DEFAULT crm.now(),
 RETURNS record
 AS 'MODULE_PATHNAME', 'crm_segment_refresh'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER COST 1000000
-SET search_path = pg_catalog, pg_temp;
+SET search_path = pg_catalog, pg_temp
+SET jit = off;
 
 COMMENT ON FUNCTION crm.refresh_segments(timestamptz) IS
 'Evaluates all dynamic segments for all customers at the instant, in one pass over each feed that any of them names, and stores the difference: crm.membership, and in crm.membership_change who entered and left what (crm.segment_change shows it), with reason edit (first evaluation of a segment), time (the exact instants), fact or gone. Memory is bounded by maintenance_work_mem; beyond it facts are spilled to temporary files. Returns the number of customers, entries and leaves. Errors: 22004 for NULL, 55000 when a segment was refreshed at a later instant already, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed.';

@@ -100,7 +100,8 @@ CREATE FUNCTION crm.tick(at timestamptz DEFAULT crm.now(), max_customers int DEF
 	RETURNS record
 	AS 'MODULE_PATHNAME', 'crm_segment_tick'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp;
+	SET search_path = pg_catalog, pg_temp
+	SET jit = off;									-- compiling a plan takes longer than a tick
 COMMENT ON FUNCTION crm.tick(timestamptz, int, boolean) IS
 'Brings stored segments up to date for the customers whom committed changes have touched and those whose deadline has come by the instant, about max_customers of them, in the calling transaction; crm.run_ticks() does it until there is nothing left. Several sessions may tick side by side. The first tick of all makes segments live: from then on changes are logged. With mend, a tick that finds a feed whose changes are not known customer by customer, or a segment that was made or redefined, refreshes all segments instead. An instant before that of what is stored counts as the latter. Returns how many changes were read from the log, how many of them and how many deadlines were worked on, entries and leaves, whether all was refreshed, and whether more is to be done. Errors: 22004 NULL instant or mend, 22023 an infinite instant or one that lies ahead, or no customer to be taken, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed, and those of the feeds.';
 

@@ -28,6 +28,7 @@ typedef struct AttributeReading
 	TupleDesc	desc;
 	MemoryContext scratch;
 	int			nnames;
+	Datum	   *names;			/* as texts */
 } AttributeReading;
 
 static void
@@ -35,31 +36,26 @@ put_row(void *context, int64 customer, TimestampTz at, const Value *values)
 {
 	AttributeReading *reading = context;
 	MemoryContext old = MemoryContextSwitchTo(reading->scratch);
-	Datum	   *texts = palloc(sizeof(Datum) * (Size) reading->nnames);
-	bool	   *nulls = palloc0(sizeof(bool) * (Size) reading->nnames);
-	int			one = 1;
-	Datum		row[2];
-	bool		isnull[2] = {false, false};
+	bool		isnull[3] = {false, false, false};
 
 	(void) at;
 	for (int i = 0; i < reading->nnames; i++)
 	{
 		StringInfoData number;
+		Datum		row[3] = {Int64GetDatum(customer), reading->names[i]};
 
-		if (values[i].type == VALUE_TEXT)
-			texts[i] = PointerGetDatum(cstring_to_text_with_len(values[i].u.text, (int) values[i].length));
+		if (values[i].type == VALUE_TEXT && values[i].length > 0)
+			row[2] = PointerGetDatum(cstring_to_text_with_len(values[i].u.text, (int) values[i].length));
 		else if (values[i].type == VALUE_NUMBER)
 		{
 			initStringInfo(&number);
 			decimal_append(&number, value_decimal(values[i]));
-			texts[i] = PointerGetDatum(cstring_to_text_with_len(number.data, number.len));
+			row[2] = PointerGetDatum(cstring_to_text_with_len(number.data, number.len));
 		}
 		else
-			nulls[i] = true;
+			continue;
+		tuplestore_putvalues(reading->store, reading->desc, row, isnull);
 	}
-	row[0] = Int64GetDatum(customer);
-	row[1] = PointerGetDatum(construct_md_array(texts, nulls, 1, &reading->nnames, &one, TEXTOID, -1, false, TYPALIGN_INT));
-	tuplestore_putvalues(reading->store, reading->desc, row, isnull);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reading->scratch);
 }
@@ -72,7 +68,6 @@ crm_feed_read_attributes(PG_FUNCTION_ARGS)
 	AttributeReading reading = {0};
 	const FeedCustomers *customers;
 	const Feed *feed;
-	Datum	   *items;
 	bool	   *missing;
 	const char **names;
 	bool		pushed = false;
@@ -84,11 +79,11 @@ crm_feed_read_attributes(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	if (feed->stale)
 		feed_error_stale(feed);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &items, &missing, &reading.nnames);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &reading.names, &missing, &reading.nnames);
 	names = palloc(sizeof(char *) * Max(reading.nnames, 1));
 	for (int i = 0; i < reading.nnames; i++)
 	{
-		names[i] = missing[i] ? "" : TextDatumGetCString(items[i]);
+		names[i] = missing[i] ? "" : TextDatumGetCString(reading.names[i]);
 		for (int c = 0; c < feed->ncolumns && !known; c++)
 			known = strcmp(feed->columns[c].name, names[i]) == 0;
 	}

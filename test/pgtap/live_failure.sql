@@ -44,7 +44,7 @@ CREATE FUNCTION state_of(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(state || coalesce(': ' || detail, ''), '; ') FROM crm.status WHERE item = what$$;
 CREATE TABLE tap (n serial, line text);
 CALL crm.run_ticks();
-SELECT plan(54) AS p \gset
+SELECT plan(55) AS p \gset
 \echo :p
 SELECT is_empty('SELECT * FROM settled()', 'at first all is right');
 
@@ -117,6 +117,14 @@ SET ROLE live_owner;
 SELECT crm.watch('item', 'shop.items', '{order_id}', 'SELECT user_id FROM shop.orders WHERE id = $1');
 CREATE TABLE shop.hidden AS SELECT 1 AS id;
 RESET ROLE;
+-- Compiling a plan takes longer than a whole tick: none is, whatever the session or the planner think of it
+SET jit = on;
+UPDATE crm.watch SET mapping = 'SELECT user_id / (current_setting(''jit'') = ''off'')::int FROM shop.orders WHERE id = $1'
+ WHERE relation = 'shop.items'::regclass;
+INSERT INTO shop.items SELECT id, 'b' FROM shop.orders WHERE user_id = 6;
+CALL crm.run_ticks();
+SELECT unalike(state_of('watch item on shop.items'), '%division by zero%', 'a tick compiles no plans');
+RESET jit;
 ALTER TABLE shop.hidden OWNER TO postgres;
 REVOKE ALL ON shop.hidden FROM live_owner;
 UPDATE crm.watch SET mapping = 'SELECT id FROM shop.hidden WHERE $1 > 0' WHERE relation = 'shop.items'::regclass;
