@@ -477,7 +477,10 @@ load_slots(Tick *tick)
 	}
 }
 
-/* What is known of customers by what their feed says comes first: segments may ask for it. */
+/*
+ * What is known of customers by what their feed says comes first: segments may ask for it. A refresh has that of all
+ * customers in its hands until it commits, and waits for our slots: then the next tick looks again, and nobody waits here.
+ */
 static void
 sync_identities(const Tick *tick)
 {
@@ -492,7 +495,12 @@ sync_identities(const Tick *tick)
 		if (entry->described)
 			ids[count++] = entry->customer;
 	}
-	if (count > 0)
+	if (count > 0 && slot_refresh_is_running())
+	{
+		for (int i = 0; i < count; i++)
+			capture_customer(FEED_CUSTOMER, ids[i]);
+	}
+	else if (count > 0)
 		identity_sync(feed_customers(count, ids));
 	pfree(ids);
 }
