@@ -95,7 +95,7 @@ BEGIN
 
 	-- Numbers without + are others now: they are read anew with the customers' feed
 	IF configure.name = 'country' THEN
-		UPDATE crm.identity AS i SET raw = NULL WHERE i.namespace = 'phone' AND i.source = 'feed';
+		UPDATE crm.identity AS i SET raw = NULL WHERE i.namespace = 'phone';
 	END IF;
 
 	-- Days begin at other instants now, and literals in the texts of feeds mean others

@@ -73,7 +73,7 @@ COMMENT ON COLUMN crm.identity.namespace IS
 COMMENT ON COLUMN crm.identity.value IS 'the name, in its normal form';
 COMMENT ON COLUMN crm.identity.customer_id IS 'the customer; of a merged one, the id by which it came';
 COMMENT ON COLUMN crm.identity.source IS '"feed": from the feed of the customers, and goes when it goes there; otherwise as it was given';
-COMMENT ON COLUMN crm.identity.raw IS 'how the feed spells it';
+COMMENT ON COLUMN crm.identity.raw IS 'how the feed spells it; NULL for what was given and is not in the feed';
 COMMENT ON COLUMN crm.identity.added_at IS 'since when it is known';
 COMMENT ON INDEX crm.identity_shop_idx IS 'the customer of a key of the shop';
 COMMENT ON INDEX crm.identity_customer_id_idx IS 'all names of a customer';

@@ -223,12 +223,25 @@ CREATE FUNCTION crm.unlink_identity(customer_id bigint, namespace text, value te
 AS $function$
 DECLARE
 	normal CONSTANT text := crm.identity_value(unlink_identity.namespace, unlink_identity.value, unlink_identity.country);
+	found_any boolean;
 BEGIN
-	DELETE FROM crm.identity AS i
-	 WHERE i.customer_id = ANY (crm.ids_of(crm.resolve_customer(unlink_identity.customer_id)))
-	   AND i.namespace = unlink_identity.namespace AND i.value = normal
-	   AND i.namespace <> 'shop' AND i.source <> 'feed';
-	IF NOT FOUND THEN
+	-- What the feed has as well is the feed's from now on
+	WITH kept AS (
+		UPDATE crm.identity AS i
+		   SET source = 'feed'
+		 WHERE i.customer_id = ANY (crm.ids_of(crm.resolve_customer(unlink_identity.customer_id)))
+		   AND i.namespace = unlink_identity.namespace AND i.value = normal
+		   AND i.namespace <> 'shop' AND i.source <> 'feed' AND i.raw IS NOT NULL
+		RETURNING true
+	), removed AS (
+		DELETE FROM crm.identity AS i
+		 WHERE i.customer_id = ANY (crm.ids_of(crm.resolve_customer(unlink_identity.customer_id)))
+		   AND i.namespace = unlink_identity.namespace AND i.value = normal
+		   AND i.namespace <> 'shop' AND i.source <> 'feed' AND i.raw IS NULL
+		RETURNING true
+	)
+	SELECT EXISTS (TABLE kept UNION ALL TABLE removed) INTO found_any;
+	IF NOT found_any THEN
 		RETURN false;
 	END IF;
 	PERFORM crm.touch(ARRAY[unlink_identity.customer_id]);
@@ -296,7 +309,7 @@ BEGIN
 			  FROM crm.read_attributes($1, $2) AS f
 			  FULL JOIN (SELECT e.customer_id, e.namespace, e.value, e.raw
 						   FROM crm.identity AS e
-						  WHERE e.source = 'feed' %s) AS i
+						  WHERE (e.source = 'feed' OR e.raw IS NOT NULL) %s) AS i
 				ON i.customer_id = f.customer_id AND i.namespace = f.name AND i.raw = f.value
 			 WHERE f.customer_id IS NULL OR i.customer_id IS NULL
 		), other AS MATERIALIZED (
@@ -309,7 +322,7 @@ BEGIN
 			UPDATE crm.identity AS i
 			   SET raw = o.raw
 			  FROM other AS o
-			 WHERE i.namespace = o.namespace AND i.value = o.value AND i.customer_id = o.customer_id AND i.source = 'feed'
+			 WHERE i.namespace = o.namespace AND i.value = o.value AND i.customer_id = o.customer_id
 			RETURNING i.customer_id
 		), added AS (
 			INSERT INTO crm.identity AS i (namespace, value, customer_id, source, raw)
@@ -320,17 +333,27 @@ BEGIN
 								WHERE e.namespace = o.namespace AND e.value = o.value AND e.customer_id = o.customer_id)
 			ON CONFLICT ON CONSTRAINT identity_pkey DO NOTHING
 			RETURNING i.customer_id
+		), gone AS (
+			SELECT c.had_namespace, c.had_value, c.had_id
+			  FROM compared AS c
+			 WHERE c.customer_id IS NULL
+			   AND NOT EXISTS (SELECT FROM other AS o
+								WHERE o.customer_id = c.had_id AND o.namespace = c.had_namespace AND o.value = c.had_value)
 		), removed AS (
 			DELETE FROM crm.identity AS i
-			 USING compared AS c
-			 WHERE c.customer_id IS NULL
-			   AND i.namespace = c.had_namespace AND i.value = c.had_value AND i.customer_id = c.had_id
-			   AND NOT EXISTS (SELECT FROM other AS o
-								WHERE o.customer_id = i.customer_id AND o.namespace = i.namespace AND o.value = i.value)
+			 USING gone AS g
+			 WHERE i.namespace = g.had_namespace AND i.value = g.had_value AND i.customer_id = g.had_id AND i.source = 'feed'
+			RETURNING i.customer_id
+		), left_alone AS (
+			-- Somebody has told of it besides
+			UPDATE crm.identity AS i
+			   SET raw = NULL
+			  FROM gone AS g
+			 WHERE i.namespace = g.had_namespace AND i.value = g.had_value AND i.customer_id = g.had_id AND i.source <> 'feed'
 			RETURNING i.customer_id
 		)
 		SELECT array_agg(DISTINCT c.customer_id)
-		  FROM (TABLE respelled UNION ALL TABLE added UNION ALL TABLE removed) AS c$query$,
+		  FROM (TABLE respelled UNION ALL TABLE added UNION ALL TABLE removed UNION ALL TABLE left_alone) AS c$query$,
 		CASE WHEN sync_identities.customers IS NOT NULL THEN 'AND e.customer_id = ANY ($2)' END)
 	   INTO changed
 	  USING namespaces, sync_identities.customers, crm.country();

@@ -87,6 +87,23 @@ SELECT customer_id, consents, reachable FROM contact_states('{1,2,4}') ORDER BY 
 SELECT unmerge_customers(1);
 SELECT customer_id, consents, reachable FROM contact_states('{1,2,4}') ORDER BY 1;
 
+-- an address that somebody has told of before it came into the feed is the feed's as well, and stays when either takes it back
+SELECT link_identity(4, 'email', 'D@Example.org');
+SELECT channel, address FROM contacts_of(4);
+UPDATE users SET email = 'd@EXAMPLE.org' WHERE id = 4;
+SELECT refresh_identities();
+SELECT channel, address FROM contacts_of(4);
+SELECT namespace, value, source, raw FROM crm.identity WHERE customer_id = 4;
+SELECT unlink_identity(4, 'email', 'd@example.org'), unlink_identity(4, 'email', 'd@example.org');
+SELECT channel, address FROM contacts_of(4);
+SELECT link_identity(3, 'email', 'clara@example.org');
+UPDATE users SET email = 'clara@example.org' WHERE id = 3;
+SELECT refresh_identities();
+UPDATE users SET email = 'c@example.org' WHERE id = 3;
+SELECT refresh_identities();
+SELECT channel, address FROM contacts_of(3) WHERE channel = 'email';
+SELECT value, source, raw FROM crm.identity WHERE customer_id = 3 AND namespace = 'email' ORDER BY 1;
+
 -- errors
 SELECT set_contact(1, 'fax', '123');
 SELECT set_contact(1, 'sms', '123');
