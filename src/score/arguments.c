@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "common/int.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
@@ -150,11 +151,22 @@ argument_feed(List *feeds, const char *kind)
 }
 
 void
+argument_readable(const char *name)
+{
+	if (feed_is_hidden(feed_hidden_names(GetUserId()), name, (int) strlen(name)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for \"%s\"", name),
+				 errdetail("It is a kind of address, which only those read who may read crm.identity.")));
+}
+
+void
 argument_property(const Feed *feed, const char *property, ValueType type)
 {
 	const char **names;
 	const char *near;
 
+	argument_readable(property);
 	if (feed->tracked)
 		return;
 	names = palloc(sizeof(char *) * (feed->ncolumns + 1));

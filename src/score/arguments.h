@@ -35,9 +35,12 @@ extern const Interval *argument_interval(FunctionCallInfo fcinfo, int argument, 
 /* The feed of a kind of events; error 42704 if there is none, with the nearest kind as hint. */
 extern const Feed *argument_feed(List *feeds, const char *kind);
 
+/* That the caller may read what is called so: error 42501 for a kind of address, if he may not read crm.identity. */
+extern void argument_readable(const char *name);
+
 /*
  * That events of the feed have the property, and of that type where it is not VALUE_UNKNOWN; errors 42703 and 42804. Of a
- * tracked kind any is taken for granted.
+ * tracked kind any is taken for granted. And that the caller may read it.
  */
 extern void argument_property(const Feed *feed, const char *property, ValueType type);
 

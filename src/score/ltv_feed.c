@@ -309,6 +309,7 @@ crm_score_ltv(PG_FUNCTION_ARGS)
 	{
 		const Feed *customer_feed = feed_find(feeds, FEED_CUSTOMER);
 
+		argument_readable(by);
 		/* What a stale feed would have is not known, and to read it is an error. */
 		if (customer_feed != NULL && (customer_feed->stale || has_column(customer_feed, by)))
 		{

@@ -4,7 +4,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(98);
+SELECT plan(102);
 
 CREATE ROLE "Regress ""Analyst""";
 CREATE ROLE regress_crm_backend;
@@ -254,6 +254,18 @@ SELECT crm.release_feeds(), crm.rebuild_feeds();
 SELECT ok(has_column_privilege('regress_crm_marketer', 'crm_feed.customer', 'city', 'SELECT')
 	AND NOT has_column_privilege('regress_crm_marketer', 'crm_feed.customer', 'email', 'SELECT')
 	AND has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT'), 'nor of those that are made again');
+
+-- By functions that take the name of a property or an attribute, neither
+SET LOCAL ROLE "Regress ""Analyst""";
+SELECT throws_ok($$SELECT FROM crm.cycles(kind => 'regress mail', item => 'email')$$, '42501', 'permission denied for "email"',
+	'an analyst counts no addresses');
+SELECT throws_ok($$SELECT FROM crm.abc_xyz(kind => 'regress mail', item => 'email', amount => 'email', quantity => 'email')$$, '42501', NULL,
+	'nor classes them');
+SELECT throws_ok($$SELECT FROM crm.ltv(kind => 'regress_access', amount => 'amount', by => 'phone')$$, '42501', NULL, 'nor groups by them');
+RESET ROLE;
+SET LOCAL ROLE regress_crm_backend;
+SELECT lives_ok($$SELECT FROM crm.cycles(kind => 'regress mail', item => 'email')$$, 'but a backend may');
+RESET ROLE;
 SELECT crm.drop_event('regress mail');
 SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone FROM public.regress_users');
 
