@@ -52,7 +52,7 @@ CREATE VIEW crm.status (item, state, detail) AS
 				WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
 								  WHERE t.tgrelid = w.relation AND t.tgname = 'crm_watch_' || w.watch_id AND t.tgenabled = 'A')
 				THEN 'no trigger' ELSE 'ok' END,
-		   w.error
+		   CASE WHEN pg_catalog.has_column_privilege('crm.watch', 'error', 'SELECT') THEN w.error END
 	  FROM crm.watch AS w
 	UNION ALL
 	SELECT 'change log', CASE WHEN c.consumer IS NULL THEN 'not read' WHEN u.rows = 0 THEN 'read' ELSE 'to be read' END,
@@ -78,12 +78,12 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM crm.slot_now AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
-	(SELECT 'last error', e.at::text, e.sqlstate || ': ' || e.message
+	(SELECT 'last error', e.at::text, e.sqlstate || CASE WHEN pg_catalog.has_column_privilege('crm.tick_error', 'message', 'SELECT') THEN ': ' || e.message ELSE '' END
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC
 	  LIMIT 1);
 COMMENT ON VIEW crm.status IS
-'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, and the last error';
+'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, and the last error, whose text only those see who may read crm.tick_error';
 COMMENT ON COLUMN crm.status.item IS 'what';
 COMMENT ON COLUMN crm.status.state IS 'how it is: a word, or a number';
 COMMENT ON COLUMN crm.status.detail IS 'more about it';

@@ -15,6 +15,7 @@ RETURN ARRAY(
 			   WHEN 'crm' THEN (c.relname, a.attname) IN (
 					('identity', 'value'), ('identity', 'raw'), ('shared_identity', 'value'), ('contact', 'address'),
 					('suppression', 'address_hash'), ('erased', 'address_hash'), ('consent', 'proof'), ('event_key', 'event_key'),
+					('watch', 'error'),
 					('change_log_0', 'key'), ('change_log_1', 'key'), ('change_log_2', 'key'),
 					('tick_error', 'message'), ('tick_error', 'detail'), ('tick_error', 'hint'), ('tick_error', 'context'))
 		   END

@@ -4,7 +4,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(102);
+SELECT plan(104);
 
 CREATE ROLE "Regress ""Analyst""";
 CREATE ROLE regress_crm_backend;
@@ -116,6 +116,7 @@ SELECT set_eq($$SELECT p.relation, p.columns FROM pg_temp.partly_readable('Regre
 	$$VALUES ('crm.identity', 'namespace,customer_id,source,added_at'), ('crm.shared_identity', 'namespace,reason'),
 			 ('crm.contact', 'customer_id,channel,source,set_at'), ('crm.suppression', 'channel,at,reason'), ('crm.erased', 'erased_at'),
 			 ('crm.event_key', 'customer_id,kind,at'),
+			 ('crm.watch', 'watch_id,kind,relation,relation_name,key,mapping,search_path,definer,files'),
 			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source')$$,
 	'which is all but addresses');
 SELECT set_eq($$SELECT * FROM pg_temp.partly_readable('regress_crm_marketer')$$, $$SELECT * FROM pg_temp.partly_readable('Regress "Analyst"')$$,
@@ -256,15 +257,18 @@ SELECT ok(has_column_privilege('regress_crm_marketer', 'crm_feed.customer', 'cit
 	AND has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT'), 'nor of those that are made again');
 
 -- By functions that take the name of a property or an attribute, neither
+INSERT INTO crm.tick_error (at, sqlstate, message) VALUES (now(), '22P02', 'invalid anna@example.org');
 SET LOCAL ROLE "Regress ""Analyst""";
 SELECT throws_ok($$SELECT FROM crm.cycles(kind => 'regress mail', item => 'email')$$, '42501', 'permission denied for "email"',
 	'an analyst counts no addresses');
 SELECT throws_ok($$SELECT FROM crm.abc_xyz(kind => 'regress mail', item => 'email', amount => 'email', quantity => 'email')$$, '42501', NULL,
 	'nor classes them');
 SELECT throws_ok($$SELECT FROM crm.ltv(kind => 'regress_access', amount => 'amount', by => 'phone')$$, '42501', NULL, 'nor groups by them');
+SELECT is((SELECT s.detail FROM crm.status AS s WHERE s.item = 'last error'), '22P02', 'and of the last error sees no text');
 RESET ROLE;
 SET LOCAL ROLE regress_crm_backend;
 SELECT lives_ok($$SELECT FROM crm.cycles(kind => 'regress mail', item => 'email')$$, 'but a backend may');
+SELECT is((SELECT s.detail FROM crm.status AS s WHERE s.item = 'last error'), '22P02: invalid anna@example.org', 'and sees it');
 RESET ROLE;
 SELECT crm.drop_event('regress mail');
 SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone FROM public.regress_users');
