@@ -144,7 +144,10 @@ BEGIN
 								 JOIN member AS v ON v.classid = 'pg_class'::regclass AND v.objid = r.ev_class
 								WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid))
 		UNION ALL
-		SELECT format('GRANT SELECT %s ON TABLE %s TO %s',
+		-- What was no address when it was granted, as before crm.define_channel(), is taken back
+		SELECT CASE WHEN cardinality(h.hidden) > 0 AND NOT has_table_privilege(role, 'crm.identity', 'SELECT')
+					THEN format('REVOKE SELECT ON TABLE %s FROM %s; ', h.oid::regclass, role) ELSE '' END
+			   || format('GRANT SELECT %s ON TABLE %s TO %s',
 					  CASE WHEN cardinality(h.hidden) > 0
 						   THEN (SELECT format('(%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum))
 								   FROM pg_attribute AS a

@@ -4,7 +4,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(104);
+SELECT plan(105);
 
 CREATE ROLE "Regress ""Analyst""";
 CREATE ROLE regress_crm_backend;
@@ -271,6 +271,15 @@ SELECT lives_ok($$SELECT FROM crm.cycles(kind => 'regress mail', item => 'email'
 SELECT is((SELECT s.detail FROM crm.status AS s WHERE s.item = 'last error'), '22P02: invalid anna@example.org', 'and sees it');
 RESET ROLE;
 SELECT crm.drop_event('regress mail');
+
+-- What becomes a kind of address is none any more for who is granted his level again
+SELECT crm.define_channel('regress', 'city');
+SELECT crm.grant_access('"Regress ""Analyst"""', 'analyst'), crm.grant_access('regress_crm_backend', 'analyst');
+SELECT ok(NOT has_column_privilege('Regress "Analyst"', 'crm_feed.customer', 'city', 'SELECT')
+	AND has_column_privilege('Regress "Analyst"', 'crm_feed.customer', 'customer_id', 'SELECT')
+	AND has_table_privilege('regress_crm_backend', 'crm_feed.customer', 'SELECT'), 'a new kind of address is taken back');
+DELETE FROM crm.channel AS c WHERE c.channel = 'regress';
+SELECT crm.grant_access('"Regress ""Analyst"""', 'analyst');
 SELECT crm.define_customers('SELECT id AS customer_id, city, email, phone FROM public.regress_users');
 
 SET LOCAL ROLE regress_crm_marketer;
