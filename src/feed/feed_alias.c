@@ -49,7 +49,39 @@ struct FeedAliases
 	alias_map_hash *customers;	/* of aliases */
 	alias_map_hash *merged;		/* those into whom others were merged: each is its own customer */
 	alias_map_hash *erased;		/* those whose facts are left out: likewise */
+	uint64	   *filter;			/* a bit for each hash of an alias: most ids are none, and that is known without the map */
+	int			shift;			/* the hash's bits beyond those of the filter */
 };
+
+/* The filter stays in a processor's cache, the map may not. */
+#define FILTER_MIN_BITS 10
+#define FILTER_MAX_BITS 22
+
+static inline uint64
+filter_place(const FeedAliases *aliases, int64 id)
+{
+	return ((uint64) id * UINT64CONST(0x9e3779b97f4a7c15)) >> aliases->shift;
+}
+
+static void
+make_filter(FeedAliases *aliases)
+{
+	int			bits = FILTER_MIN_BITS;
+	alias_map_iterator iterator;
+	AliasEntry *entry;
+
+	while (bits < FILTER_MAX_BITS && (UINT64CONST(1) << bits) < (uint64) aliases->customers->members * 16)
+		bits++;
+	aliases->shift = 64 - bits;
+	aliases->filter = palloc0(((Size) 1 << bits) / 8);
+	alias_map_start_iterate(aliases->customers, &iterator);
+	while ((entry = alias_map_iterate(aliases->customers, &iterator)) != NULL)
+	{
+		uint64		place = filter_place(aliases, entry->alias);
+
+		aliases->filter[place / 64] |= UINT64CONST(1) << (place % 64);
+	}
+}
 
 /* A row of attributes that waits for the others of the same customer. */
 typedef struct HeldRow
@@ -167,14 +199,22 @@ load_aliases(int count, const int64 *ids, bool raw)
 	}
 	feed_leave(&rights);
 	SPI_finish();
+	make_filter(aliases);
 	return aliases;
 }
 
 int64
 feed_customer_of(const FeedAliases *aliases, int64 id)
 {
-	AliasEntry *entry = aliases->customers->members == 0 ? NULL : alias_map_lookup(aliases->customers, id);
+	uint64		place;
+	AliasEntry *entry;
 
+	if (aliases->customers->members == 0)
+		return id;
+	place = filter_place(aliases, id);
+	if ((aliases->filter[place / 64] & (UINT64CONST(1) << (place % 64))) == 0)
+		return id;
+	entry = alias_map_lookup(aliases->customers, id);
 	return entry == NULL ? id : entry->customer;
 }
 
