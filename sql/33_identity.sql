@@ -128,6 +128,12 @@ END;
 COMMENT ON FUNCTION crm.lock_identity(text, text) IS
 'keeps others from making somebody known by this identity until the transaction ends; a few others share its lock, so that an import of very many needs no more than 1024 of them';
 
+CREATE FUNCTION crm.check_identity(namespace text, value text) RETURNS void
+	AS 'MODULE_PATHNAME', 'crm_customer_check_identity'
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION crm.check_identity(text, text) IS
+'that nobody else has become known, or has ceased to be, by this identity since the snapshot of a repeatable read or serializable transaction; in any other there is nothing to check, as for NULL. Error 40001 otherwise';
+
 -- One at a time, for those who are not known yet: whoever comes second finds what the first has made
 CREATE FUNCTION crm.identify(namespace text, value text, country text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -148,6 +154,7 @@ BEGIN
 			HINT = 'For a customer who was made just now, call crm.refresh_identities() first.';
 	END IF;
 	PERFORM crm.lock_identity(identify.namespace, normal);
+	PERFORM crm.check_identity(identify.namespace, normal);
 	result := crm.find_customer(identify.namespace, normal);
 	IF result IS NULL THEN
 		PERFORM crm.refuse_erased(NULL, identify.namespace, normal);
@@ -185,6 +192,7 @@ BEGIN
 	END IF;
 	PERFORM crm.refuse_erased(customer, link_identity.namespace, normal);
 	PERFORM crm.lock_identity(link_identity.namespace, normal);
+	PERFORM crm.check_identity(link_identity.namespace, normal);
 	IF shareable AND EXISTS (SELECT FROM crm.shared_identity AS s
 							  WHERE s.namespace = link_identity.namespace AND s.value = normal) THEN
 		visitor := NULL;

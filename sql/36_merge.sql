@@ -63,6 +63,12 @@ RETURN EXISTS (SELECT
 COMMENT ON FUNCTION crm.are_kept_apart(bigint, bigint) IS
 'whether crm.forbid_merge() was said of two customers, by any of their ids. NULL gives NULL';
 
+CREATE FUNCTION crm.check_people(ids bigint[]) RETURNS void
+	AS 'MODULE_PATHNAME', 'crm_customer_check_people'
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION crm.check_people(bigint[]) IS
+'that nobody has merged, unmerged or kept apart these customers since the snapshot of a repeatable read or serializable transaction; in any other there is nothing to check, as for NULL. Error 40001 otherwise';
+
 -- The aliases of a customer are a tree. Who changes it has a lock on its root; who that is may change while one waits.
 CREATE FUNCTION crm.lock_people(ids bigint[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -79,6 +85,7 @@ BEGIN
 		   FROM (SELECT DISTINCT hashint8(r) & 1023 AS bucket FROM unnest(roots) AS r ORDER BY 1) AS b;
 		locked := locked || roots;
 	END LOOP;
+	PERFORM crm.check_people(ids || locked);
 END
 $function$;
 COMMENT ON FUNCTION crm.lock_people(bigint[]) IS
@@ -134,7 +141,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.merge_customers(bigint, bigint, text) IS
-'makes two customers one: all that is known of customer_id, now and later, is from now on read as of into_id. Nothing is rewritten: what came under an id stays under it, and crm.unmerge_customers() takes the merge back. Where both know an attribute, that of into_id goes first. Of consents the strictest counts, and an address is written to only if who had it has agreed. Ids that were merged already stand for the customer they became. Returns the id of the customer; merging somebody with himself does nothing. The segments of both follow by the next tick or refresh, reason merge. Errors: 22004 an id is NULL, 42704 there is no such customer, 55000 crm.forbid_merge() was called for the two';
+'makes two customers one: all that is known of customer_id, now and later, is from now on read as of into_id. Nothing is rewritten: what came under an id stays under it, and crm.unmerge_customers() takes the merge back. Where both know an attribute, that of into_id goes first. Of consents the strictest counts, and an address is written to only if who had it has agreed. Ids that were merged already stand for the customer they became. Returns the id of the customer; merging somebody with himself does nothing. The segments of both follow by the next tick or refresh, reason merge. Errors: 22004 an id is NULL, 42704 there is no such customer, 55000 crm.forbid_merge() was called for the two, 40001 somebody else has merged them since the snapshot of a repeatable read or serializable transaction';
 
 CREATE FUNCTION crm.unmerge_customers(alias bigint, reason text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
