@@ -79,7 +79,7 @@ DECLARE
 	locked bigint[] := '{}';
 BEGIN
 	LOOP
-		roots := ARRAY(SELECT DISTINCT crm.resolve_customer(i) FROM unnest(ids) AS i);
+		roots := ARRAY(SELECT DISTINCT crm.resolve_customer(i) FROM unnest(ids) AS i WHERE i IS NOT NULL);
 		EXIT WHEN roots <@ locked;
 		PERFORM pg_advisory_xact_lock(hashtext('crm.alias'), b.bucket)
 		   FROM (SELECT DISTINCT hashint8(r) & 1023 AS bucket FROM unnest(roots) AS r ORDER BY 1) AS b;

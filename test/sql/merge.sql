@@ -76,6 +76,7 @@ SELECT merge_customers(1, 99);
 SELECT merge_customers(NULL, 1);
 SELECT unmerge_customers(3);
 SELECT unmerge_customers(NULL);
+SELECT lock_people('{NULL,1}'), lock_people(NULL);
 SELECT forbid_merge(NULL, 3);
 SELECT allow_merge(3, 4), allow_merge(3, 4), allow_merge(NULL, 4);
 SELECT merge_customers(2, 4);
