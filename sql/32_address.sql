@@ -20,4 +20,4 @@ CREATE FUNCTION crm.normal_form(namespace text, value text, country text DEFAULT
 	LANGUAGE C STABLE PARALLEL SAFE
 	COST 2000;
 COMMENT ON FUNCTION crm.normal_form(text, text, text) IS
-'an identity''s value as it is compared: that of namespace phone as by crm.normalize_phone, that of email as by crm.normalize_email, any other without blanks at its ends; NULL when it is not valid or empty, and when namespace or value is NULL. No value is an error. The country is that of phone numbers without +; NULL, or what is no country, means that none is known: crm.country() is not asked, so that a statement over many rows asks it once and passes it';
+'an identity''s value as it is compared: that of namespace phone as by crm.normalize_phone, that of email as by crm.normalize_email, any other without blanks at its ends; NULL when it is not valid or empty, or has no form in UTF-8, and when namespace or value is NULL. No value is an error. The country is that of phone numbers without +; NULL, or what is no country, means that none is known: crm.country() is not asked, so that a statement over many rows asks it once and passes it';

@@ -88,11 +88,14 @@ BEGIN
 	ELSIF identity_value.namespace = 'email' THEN
 		RETURN crm.normalize_email(identity_value.value);
 	END IF;
-	RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'value of an identity must not be empty';
+	RAISE EXCEPTION USING
+		ERRCODE = 'invalid_parameter_value',
+		MESSAGE = CASE WHEN identity_value.value ~ '[^[:space:]]' THEN 'value of an identity has no form in UTF-8'
+					   ELSE 'value of an identity must not be empty' END;
 END
 $function$;
 COMMENT ON FUNCTION crm.identity_value(text, text, text) IS
-'the normal form of an identity: phone and email as crm.normalize_phone() and crm.normalize_email() give it (country NULL: that of the shop), any other without blanks at its ends. Errors: theirs, 22004 NULL, 22023 an invalid namespace or an empty value, 54000 more than 1024 bytes';
+'the normal form of an identity: phone and email as crm.normalize_phone() and crm.normalize_email() give it (country NULL: that of the shop), any other without blanks at its ends. Errors: theirs, 22004 NULL, 22023 an invalid namespace, a value that is empty or has no form in UTF-8, 54000 more than 1024 bytes';
 
 CREATE FUNCTION crm.find_customers(namespace text, value text, country text DEFAULT NULL) RETURNS SETOF bigint
 	LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER

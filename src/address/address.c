@@ -339,6 +339,7 @@ crm_address_normal_form(PG_FUNCTION_ARGS)
 {
 	Span		namespace;
 	Span		value;
+	Span		recoded;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
@@ -369,7 +370,9 @@ crm_address_normal_form(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(result);
 	}
 
-	if (value.len == 0)
+	/* Its hash is of its form in UTF-8 */
+	recoded = value;
+	if (value.len == 0 || !recode(&recoded, GetDatabaseEncoding(), PG_UTF8))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(value.text, value.len));
 }

@@ -354,6 +354,12 @@ SELECT crm.normal_form('email', E'j\xFCrgen@example.org'), crm.normal_form('emai
 \set VERBOSITY terse
 SELECT crm.normalize_email(E'anna@example.org\xFC\xC3') IS NULL;
 SELECT crm.normalize_phone(E'8 916 \xC3') IS NULL;
+-- what has no form in UTF-8 is no address of any kind, and stops no refresh
+SELECT crm.normal_form('telegram', E'\xC3') IS NULL AS none;
+SELECT crm.define_customers($$SELECT 1 AS customer_id, E'\xC3' AS telegram$$);
+SELECT crm.create_segment('reached', 'channels contains ''telegram''') > 0 AS made;
+SELECT * FROM crm.refresh_segments();
+SELECT crm.set_contact(1, 'telegram', E'\xC3');
 \set VERBOSITY default
 \c :main
 DROP DATABASE regress_crm_ascii;
