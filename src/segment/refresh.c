@@ -136,7 +136,10 @@ store(Refresh *refresh)
 	MemoryContextReset(refresh->gathered);
 }
 
-/* Who was merged, or is no more, since the oldest evaluation of a segment. */
+/*
+ * Who was merged, or is no more, since the oldest evaluation of a segment. A merge is of the instant at which its
+ * transaction began, and may have come to light later: then the alias still has what was stored of him.
+ */
 static void
 load_merged(Refresh *refresh, TimestampTz since)
 {
@@ -145,7 +148,10 @@ load_merged(Refresh *refresh, TimestampTz since)
 	bool		isnull;
 
 	if (SPI_execute_with_args("SELECT l.alias FROM crm.merge_log AS l WHERE l.at OPERATOR(pg_catalog.>=) $1 UNION "
-							  "SELECT l.customer_id FROM crm.merge_log AS l WHERE l.at OPERATOR(pg_catalog.>=) $1 ORDER BY 1",
+							  "SELECT l.customer_id FROM crm.merge_log AS l WHERE l.at OPERATOR(pg_catalog.>=) $1 UNION "
+							  "SELECT u.id FROM crm.alias AS a JOIN crm.membership AS m ON m.customer_id OPERATOR(pg_catalog.=) a.alias "
+							  "CROSS JOIN LATERAL (VALUES (a.alias), (a.customer_id)) AS u (id) "
+							  "WHERE pg_catalog.cardinality(m.segments) OPERATOR(pg_catalog.>) 0 ORDER BY 1",
 							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.merge_log");
 	refresh->nmerged = (int) SPI_processed;
