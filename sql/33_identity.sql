@@ -178,7 +178,7 @@ CREATE FUNCTION crm.link_identity(customer_id bigint, namespace text, value text
 AS $function$
 DECLARE
 	normal CONSTANT text := crm.identity_value(link_identity.namespace, link_identity.value, link_identity.country);
-	customer CONSTANT bigint := crm.resolve_customer(link_identity.customer_id);
+	customer bigint := crm.resolve_customer(link_identity.customer_id);
 	-- An address may be several people's. Anything else is one's.
 	shareable CONSTANT boolean := EXISTS (SELECT FROM crm.channel AS c
 										   WHERE c.kind = link_identity.namespace AND c.kind IN ('phone', 'email'));
@@ -196,6 +196,8 @@ BEGIN
 	PERFORM crm.refuse_erased(customer, link_identity.namespace, normal);
 	PERFORM crm.lock_identity(link_identity.namespace, normal);
 	PERFORM crm.check_identity(link_identity.namespace, normal);
+	-- While we waited he may have been merged
+	customer := crm.resolve_customer(link_identity.customer_id);
 	IF shareable AND EXISTS (SELECT FROM crm.shared_identity AS s
 							  WHERE s.namespace = link_identity.namespace AND s.value = normal) THEN
 		visitor := NULL;
@@ -208,13 +210,18 @@ BEGIN
 		 LIMIT 1;
 	END IF;
 	IF visitor IS NOT NULL THEN
-		PERFORM crm.merge_customers(customer, visitor, format('linked by %s', link_identity.namespace));
+		customer := crm.merge_customers(customer, visitor, format('linked by %s', link_identity.namespace));
 	END IF;
 	IF NOT shareable THEN
 		-- A card or a browser has a new owner; what was done with it before stays where it was
 		DELETE FROM crm.identity AS i
 		 WHERE i.namespace = link_identity.namespace AND i.value = normal AND crm.resolve_customer(i.customer_id) <> customer;
 	END IF;
+	-- What the feed has brought is known without it from now on
+	UPDATE crm.identity AS i
+	   SET source = link_identity.source
+	 WHERE i.namespace = link_identity.namespace AND i.value = normal AND i.source = 'feed'
+	   AND crm.resolve_customer(i.customer_id) = customer;
 	IF NOT EXISTS (SELECT FROM crm.identity AS i
 					WHERE i.namespace = link_identity.namespace AND i.value = normal
 					  AND crm.resolve_customer(i.customer_id) = customer) THEN

@@ -37,6 +37,13 @@ SELECT namespace, value, customer_id, source, raw FROM identity WHERE customer_i
 UPDATE users SET email = NULL WHERE id = 4;
 SELECT refresh_identities();
 SELECT namespace, value, customer_id, source, raw FROM identity WHERE customer_id = 4;
+-- somebody says by hand what the feed has said: it outlasts the feed
+UPDATE users SET email = 'd@example.org' WHERE id = 4;
+SELECT refresh_identities();
+SELECT link_identity(4, 'email', 'D@example.org');
+UPDATE users SET email = NULL WHERE id = 4;
+SELECT refresh_identities();
+SELECT namespace, value, source, raw FROM identity WHERE customer_id = 4 ORDER BY 2;
 
 -- a visitor looks, and signs in
 SELECT identify('cookie', 'f3a9') AS visitor \gset
