@@ -14,12 +14,6 @@
 
 #include "customer/contact.h"
 
-/* What an id has said last. */
-typedef struct Word
-{
-	const Statement *statement; /* NULL: nothing */
-} Word;
-
 static bool
 is_about(const char *said, const char *asked)
 {
@@ -36,20 +30,21 @@ is_later(const Statement *a, const Statement *b)
 	return a->number > b->number;
 }
 
-static Word *
+/* What each id has said last; NULL where it has said nothing. */
+static const Statement **
 last_words(const Person *person, const char *channel, const char *purpose)
 {
-	Word	   *words = palloc0(sizeof(Word) * (Size) list_length(person->ids));
+	const Statement **words = palloc0(sizeof(Statement *) * (Size) list_length(person->ids));
 	ListCell   *cell;
 
 	foreach(cell, person->statements)
 	{
 		const Statement *statement = lfirst(cell);
-		Word	   *word = &words[statement->id];
+		const Statement **word = &words[statement->id];
 
 		if (is_about(statement->channel, channel) && is_about(statement->purpose, purpose) &&
-			(word->statement == NULL || is_later(statement, word->statement)))
-			word->statement = statement;
+			(*word == NULL || is_later(statement, *word)))
+			*word = statement;
 	}
 	return words;
 }
@@ -66,11 +61,11 @@ speaks_for(const Person *person, const Statement *statement, int id)
 
 /* Has he taken an id's refusal back by another id, as one person? */
 static bool
-is_overruled(const Person *person, const Word *words, const Statement *refusal)
+is_overruled(const Person *person, const Statement **words, const Statement *refusal)
 {
 	for (int i = 0; i < list_length(person->ids); i++)
 	{
-		const Statement *other = words[i].statement;
+		const Statement *other = words[i];
 
 		if (other != NULL && other->granted && other->at > refusal->at && speaks_for(person, other, refusal->id))
 			return true;
@@ -82,13 +77,13 @@ is_overruled(const Person *person, const Word *words, const Statement *refusal)
 static Agreement *
 agreement_on(const Person *person, const char *channel, const char *purpose)
 {
-	Word	   *words = last_words(person, channel, purpose);
+	const Statement **words = last_words(person, channel, purpose);
 	int			nids = list_length(person->ids);
 	Agreement  *agreement;
 
 	for (int i = 0; i < nids; i++)
 	{
-		const Statement *statement = words[i].statement;
+		const Statement *statement = words[i];
 
 		if (statement != NULL && !statement->granted && !is_overruled(person, words, statement))
 			return NULL;
@@ -101,7 +96,7 @@ agreement_on(const Person *person, const char *channel, const char *purpose)
 	{
 		for (int by = 0; by < nids; by++)
 		{
-			const Statement *statement = words[by].statement;
+			const Statement *statement = words[by];
 
 			if (statement != NULL && statement->granted && speaks_for(person, statement, i))
 				agreement->covers[i] = true;

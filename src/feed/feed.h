@@ -98,7 +98,6 @@ extern Datum feed_id_array(int count, const int64 *ids);
  * not read crm.identity. NIL when it may. In CurrentMemoryContext.
  */
 extern List *feed_hidden_names(Oid role);
-extern bool feed_is_hidden(const List *hidden, const char *name, int length);
 
 /* Called for every row; values are valid during the call. at is 0 for customers. */
 typedef void (*FeedRow) (void *context, int64 customer, TimestampTz at, const Value *values);

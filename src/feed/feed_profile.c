@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
+#include "base/name_list.h"
 #include "feed/feed_private.h"
 #include "profile/profile.h"
 
@@ -60,21 +61,6 @@ feed_hidden_names(Oid role)
 	return names;
 }
 
-bool
-feed_is_hidden(const List *hidden, const char *name, int length)
-{
-	ListCell   *cell;
-
-	foreach(cell, hidden)
-	{
-		const char *other = lfirst(cell);
-
-		if ((int) strlen(other) == length && memcmp(other, name, length) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void
 gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
 {
@@ -97,7 +83,7 @@ gather_row(void *context, int64 customer, TimestampTz at, const Value *values)
 		/* what the shop says of a customer goes before what we do */
 		if (feed->own && customers && feed_of_attribute(gathering->feeds, gathering->names[i]) != feed)
 			continue;
-		if (feed_is_hidden(gathering->hidden, gathering->names[i], (int) strlen(gathering->names[i])))
+		if (name_list_has(gathering->hidden, gathering->names[i], (int) strlen(gathering->names[i])))
 			continue;
 		if (customers)
 			profile_set_attribute(gathering->builder, gathering->names[i], strlen(gathering->names[i]), values[i]);
@@ -124,7 +110,7 @@ gather_tracked(void *context, const char *kind, int kind_length, TimestampTz at,
 
 		if (token == WJB_KEY)
 			key = item;
-		else if (token == WJB_VALUE && !feed_is_hidden(gathering->hidden, key.val.string.val, key.val.string.len) &&
+		else if (token == WJB_VALUE && !name_list_has(gathering->hidden, key.val.string.val, key.val.string.len) &&
 				 value_from_jsonb(&item, &value, &why) && value.type != VALUE_UNKNOWN)
 			profile_add_property(gathering->builder, key.val.string.val, key.val.string.len, value);
 	}

@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "base/name_list.h"
 #include "predicate/eval_internal.h"
 #include "predicate/predicate_functions.h"
 
@@ -35,14 +36,7 @@ typedef struct Explanation
 static bool
 is_hidden(const Explanation *x, const char *name)
 {
-	ListCell   *cell;
-
-	foreach(cell, x->hidden)
-	{
-		if (name != NULL && strcmp(lfirst(cell), name) == 0)
-			return true;
-	}
-	return false;
+	return name != NULL && name_list_has(x->hidden, name, (int) strlen(name));
 }
 
 /* A visitor: stops at what tells a hidden value. */

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "base/name_list.h"
 #include "predicate/lex.h"
 #include "score/arguments.h"
 
@@ -153,7 +154,7 @@ argument_feed(List *feeds, const char *kind)
 void
 argument_readable(const char *name)
 {
-	if (feed_is_hidden(feed_hidden_names(GetUserId()), name, (int) strlen(name)))
+	if (name_list_has(feed_hidden_names(GetUserId()), name, (int) strlen(name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for \"%s\"", name),
