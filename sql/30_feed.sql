@@ -133,6 +133,21 @@ COMMENT ON TABLE crm.erased IS
 COMMENT ON COLUMN crm.erased.address_hash IS 'crm.address_hash() of namespace and value; of a customer''s id, with namespace customer';
 COMMENT ON COLUMN crm.erased.erased_at IS 'when that was';
 
+CREATE FUNCTION crm.ids_of_customers(customers bigint[]) RETURNS TABLE (customer_id bigint, id bigint)
+	LANGUAGE sql STABLE PARALLEL SAFE
+	ROWS 10
+BEGIN ATOMIC
+	SELECT DISTINCT c, c
+	  FROM pg_catalog.unnest(ids_of_customers.customers) AS c
+	 WHERE NOT EXISTS (SELECT FROM crm.alias AS l WHERE l.alias = c)
+	UNION ALL
+	SELECT l.customer_id, l.alias
+	  FROM crm.alias AS l
+	 WHERE l.customer_id = ANY (ids_of_customers.customers);
+END;
+COMMENT ON FUNCTION crm.ids_of_customers(bigint[]) IS
+'customers with all ids of each, as crm.ids_of(), for queries over several. An id that was merged itself is none of them. NULL has none';
+
 CREATE VIEW crm.customer_key AS
 	SELECT i.value AS key, i.customer_id
 	  FROM crm.identity AS i

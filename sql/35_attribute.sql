@@ -253,13 +253,7 @@ BEGIN ATOMIC
 					 WHERE attribute_states.customers IS NULL
 					UNION ALL
 					SELECT i.customer_id, i.id, a.name, a.source, a.value, a.set_at
-					  FROM (SELECT DISTINCT c, c
-							  FROM pg_catalog.unnest(attribute_states.customers) AS c
-							 WHERE NOT EXISTS (SELECT FROM crm.alias AS l WHERE l.alias = c)
-							UNION ALL
-							SELECT l.customer_id, l.alias
-							  FROM crm.alias AS l
-							 WHERE l.customer_id = ANY (attribute_states.customers)) AS i(customer_id, id)
+					  FROM crm.ids_of_customers(attribute_states.customers) AS i
 					 CROSS JOIN LATERAL (SELECT o.* FROM crm.attribute AS o WHERE o.customer_id = i.id OFFSET 0) AS a) AS w
 			  LEFT JOIN crm.attribute_source AS s ON s.source = w.source
 			 ORDER BY w.customer_id, w.name COLLATE "C", w.id <> w.customer_id, w.id, coalesce(s.priority, 0) DESC, w.set_at DESC,
@@ -336,13 +330,7 @@ BEGIN ATOMIC
 			 WHERE tag_states.customers IS NULL
 			UNION ALL
 			SELECT i.customer_id, t.tag
-			  FROM (SELECT c, c
-					  FROM pg_catalog.unnest(tag_states.customers) AS c
-					 WHERE NOT EXISTS (SELECT FROM crm.alias AS l WHERE l.alias = c)
-					UNION ALL
-					SELECT l.customer_id, l.alias
-					  FROM crm.alias AS l
-					 WHERE l.customer_id = ANY (tag_states.customers)) AS i(customer_id, id)
+			  FROM crm.ids_of_customers(tag_states.customers) AS i
 			 CROSS JOIN LATERAL (SELECT o.* FROM crm.tag AS o WHERE o.customer_id = i.id OFFSET 0) AS t) AS w
 	 GROUP BY w.customer_id;
 END;

@@ -35,6 +35,21 @@ END;
 COMMENT ON FUNCTION crm.customer_tables() IS
 'the tables of schema crm whose rows are about one customer, and the columns that say about whom: what is exported and erased. The change log, whose rows go within seconds, is erased besides';
 
+CREATE FUNCTION crm.names_of_ids(ids bigint[]) RETURNS TABLE (kind text, value text)
+	LANGUAGE sql STABLE PARALLEL SAFE
+	ROWS 10
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT i.namespace, i.value FROM crm.identity AS i WHERE i.customer_id = ANY (names_of_ids.ids)
+	 UNION
+	SELECT h.kind, c.address
+	  FROM crm.contact AS c
+	  JOIN crm.channel AS h USING (channel)
+	 WHERE c.customer_id = ANY (names_of_ids.ids) AND c.address IS NOT NULL;
+END;
+COMMENT ON FUNCTION crm.names_of_ids(bigint[]) IS
+'by what ids are known and where they can be written to, as stored: namespace or kind of address, and the value. NULL has none';
+
 ------------------------------------------------------------------------------------------------------------------
 -- Telling
 ------------------------------------------------------------------------------------------------------------------
@@ -60,16 +75,11 @@ BEGIN
 			tables := tables || jsonb_build_object(handled.relation, found);
 		END IF;
 	END LOOP;
-	SELECT jsonb_agg(to_jsonb(s) - 'address_hash' || jsonb_build_object('kind', a.kind, 'address', a.address)
-					 ORDER BY a.kind, a.address, s.channel)
+	SELECT jsonb_agg(to_jsonb(s) - 'address_hash' || jsonb_build_object('kind', a.kind, 'address', a.value)
+					 ORDER BY a.kind, a.value, s.channel)
 	  INTO found
-	  FROM (SELECT i.namespace AS kind, i.value AS address FROM crm.identity AS i WHERE i.customer_id = ANY (ids)
-			 UNION
-			SELECT h.kind, c.address
-			  FROM crm.contact AS c
-			  JOIN crm.channel AS h USING (channel)
-			 WHERE c.customer_id = ANY (ids) AND c.address IS NOT NULL) AS a
-	  JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(a.kind, a.address);
+	  FROM crm.names_of_ids(ids) AS a
+	  JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(a.kind, a.value);
 	IF found IS NOT NULL THEN
 		tables := tables || jsonb_build_object('suppression', found);
 	END IF;
@@ -168,12 +178,7 @@ BEGIN
 	-- Before the feed is asked as well as after it: it may have just lost him, or never have been read
 	FOR pass IN 1 .. 2 LOOP
 		FOR known IN
-			SELECT i.namespace AS kind, i.value FROM crm.identity AS i WHERE i.customer_id = ANY (ids)
-			 UNION
-			SELECT h.kind, c.address
-			  FROM crm.contact AS c
-			  JOIN crm.channel AS h USING (channel)
-			 WHERE c.customer_id = ANY (ids) AND c.address IS NOT NULL
+			SELECT n.kind, n.value FROM crm.names_of_ids(ids) AS n
 		LOOP
 			kinds := kinds || known.kind;
 			names := names || known.value;

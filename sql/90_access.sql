@@ -65,7 +65,7 @@ DECLARE
 	readers CONSTANT text[] := ARRAY['is_member', 'members', 'preview', 'profile_of', 'segment_size', 'verify_segments'];
 	-- save those that give or recognise addresses, if that is not one's work
 	addresses CONSTANT text[] := ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates', 'export_customer',
-									   'find_customer', 'find_customers', 'is_erased', 'read_attributes', 'refuse_erased'];
+									   'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased'];
 	-- and these at one's own level
 	writers CONSTANT jsonb := '{
 		"analyst":  [],

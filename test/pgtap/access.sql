@@ -66,7 +66,7 @@ CREATE TEMP TABLE about_people AS SELECT unnest(ARRAY['link_identity', 'unlink_i
 	'unsubscribe', 'suppress_address', 'set_attributes', 'add_tag', 'remove_tag']) AS name;
 -- What gives or recognises addresses
 CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates',
-	'export_customer', 'find_customer', 'find_customers', 'is_erased', 'read_attributes', 'refuse_erased']) AS name;
+	'export_customer', 'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased']) AS name;
 CREATE FUNCTION pg_temp.writable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT r.oid::regclass::text FROM member_relation AS r
 	   WHERE has_table_privilege(role, r.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')$$;
