@@ -28,7 +28,9 @@ BEGIN ATOMIC
 		   ('cannot_link', '{customer_a,customer_b}'), ('consent', '{customer_id}'), ('contact', '{customer_id}'),
 		   ('customer_score', '{customer_id}'), ('deadline', '{customer_id}'), ('event', '{customer_id}'),
 		   ('event_key', '{customer_id}'), ('identity', '{customer_id}'), ('item_due', '{customer_id}'),
-		   ('membership', '{customer_id}'), ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'),
+		   ('heard', '{customer_id}'), ('interest', '{customer_id}'), ('membership', '{customer_id}'),
+		   ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'), ('occurrence', '{customer_id}'),
+		   ('occurrence_queue', '{customer_id}'),
 		   ('pending', '{customer_id}'), ('score_change', '{customer_id}'), ('static_member', '{customer_id}'),
 		   ('tag', '{customer_id}');
 END;

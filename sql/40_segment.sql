@@ -16,7 +16,10 @@ CREATE TABLE crm.segment (
 	created_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	changed_at		timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	evaluated_at	timestamptz,
-	stale			boolean NOT NULL DEFAULT false
+	stale			boolean NOT NULL DEFAULT false,
+	trigger_since	timestamptz,
+	trigger_window	interval,
+	CONSTRAINT segment_trigger CHECK ((trigger_since IS NULL) = (trigger_window IS NULL))
 );
 COMMENT ON TABLE crm.segment IS 'definitions of segments; crm.segments shows them for people';
 COMMENT ON COLUMN crm.segment.segment_id IS 'what stored predicates and memberships name it by, so that renaming is free';
@@ -30,6 +33,10 @@ COMMENT ON COLUMN crm.segment.evaluated_at IS
 'the instant that its stored members are right for: of the last refresh or edit. NULL when there has been none yet';
 COMMENT ON COLUMN crm.segment.stale IS
 'it, or a segment that it names, was redefined since: the next refresh evaluates it for everybody, and crm.tick() makes one';
+
+COMMENT ON COLUMN crm.segment.trigger_since IS
+'set by crm.set_trigger(): what it meets after this instant is told in crm.occurrence_queue; NULL when nobody wants to know';
+COMMENT ON COLUMN crm.segment.trigger_window IS 'and nothing that began longer ago than this';
 
 CREATE TABLE crm.membership (
 	customer_id		bigint NOT NULL PRIMARY KEY,
@@ -602,6 +609,12 @@ BEGIN
 			MESSAGE = format('segment "%s" is static', alter_segment.name),
 			HINT = 'Its members are listed by hand, with crm.add_to_segment() and crm.remove_from_segment().';
 	END IF;
+	IF segment.trigger_since IS NOT NULL THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_in_use',
+			MESSAGE = format('segment "%s" is the trigger of a campaign', alter_segment.name),
+			HINT = 'Give the campaign another trigger.';
+	END IF;
 	resolved := crm.resolve_segments(alter_segment.predicate);
 	PERFORM crm.check_predicate(resolved);
 	PERFORM crm.check_segment_circle(segment.segment_id, resolved);
@@ -652,7 +665,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.alter_segment(text, crm.predicate, timestamptz) IS
-'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 55000 an instant before that of the last refresh or edit, 42704 unknown segment, 42809 a static one, 42P17 a circle, 54001 segments nested too deeply, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed (both as of all functions that change segments)';
+'gives a dynamic segment another predicate: a new version of it, evaluated for the instant given, and its difference to what was stored, which is also logged with reason edit: how many customers enter, leave and stay, and some of those who move. crm.preview_edit shows the same beforehand. Segments that name this one follow at the next refresh. Errors: those of crm.check_predicate, 22004 NULL, 22023 an infinite instant, 55000 an instant before that of the last refresh or edit, 42704 unknown segment, 42809 a static one, 55006 the trigger of a campaign, 42P17 a circle, 54001 segments nested too deeply, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed (both as of all functions that change segments)';
 
 CREATE FUNCTION crm.rename_segment(name text, new_name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -701,6 +714,12 @@ BEGIN
 			DETAIL = format('It is named by %s.', users),
 			HINT = 'Drop those first, or give them another definition with crm.alter_segment().';
 	END IF;
+	IF (SELECT s.trigger_since IS NOT NULL FROM crm.segment AS s WHERE s.segment_id = segment) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_in_use',
+			MESSAGE = format('segment "%s" is the trigger of a campaign', drop_segment.name),
+			HINT = 'Stop or drop the campaign first.';
+	END IF;
 	PERFORM crm.lock_slots();
 	PERFORM crm.change_members(segment, '{}', ARRAY(SELECT m.customer_id FROM crm.membership AS m
 													 WHERE m.segments @> ARRAY[segment]
@@ -710,7 +729,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.drop_segment(text, timestamptz) IS
-'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 2BP01 other segments name it';
+'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 2BP01 other segments name it, 55006 it is the trigger of a campaign';
 
 ------------------------------------------------------------------------------------------------------------------
 -- The past

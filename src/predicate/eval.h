@@ -77,8 +77,16 @@ typedef struct TimeSpan
 	TimestampTz to;
 } TimeSpan;
 
+extern bool evaluation_has_occurrences(const Evaluation *evaluation, int root);
+
 typedef void (*OccurrenceSink) (void *context, int kind, int event, const TimeSpan *spans, int nspans);
 extern void evaluation_occurrences(Evaluation *evaluation, int root, TimestampTz from, TimestampTz to, bool has_entry,
 								   TimestampTz entry, OccurrenceSink sink, void *context);
+
+/*
+ * Where the root is true at the instant that is set, one more of its events may be met at a later one: no event that is there
+ * already is before the instant that is given (a lower bound; DT_NOEND for never).
+ */
+extern TimestampTz evaluation_next_occurrence(Evaluation *evaluation, int root);
 
 #endif							/* CRM_EVAL_H */

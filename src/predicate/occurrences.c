@@ -136,6 +136,42 @@ split_conjunction(const Program *program, int root, int *rest, int *nrest)
 	return result;
 }
 
+bool
+evaluation_has_occurrences(const Evaluation *ev, int root)
+{
+	int		   *rest = palloc(sizeof(int) * Max(ev->program->nodes[root].nargs, 1));
+	int			nrest;
+	bool		result = split_conjunction(ev->program, root, rest, &nrest) >= 0;
+
+	pfree(rest);
+	return result;
+}
+
+TimestampTz
+evaluation_next_occurrence(Evaluation *ev, int root)
+{
+	const Program *program = ev->program;
+	int		   *rest = palloc(sizeof(int) * Max(program->nodes[root].nargs, 1));
+	TimestampTz result = DT_NOEND;
+	TimestampTz until;
+	const SetMemo *members;
+	int			nrest;
+	int			events = split_conjunction(program, root, rest, &nrest);
+
+	pfree(rest);
+	if (events < 0)
+		return result;
+	members = set_members(ev, program->events[events].set);
+	for (int position = 0; position < members->count; position++)
+	{
+		if ((position & 0xfff) == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (!event_counts(ev, events, position, &until))
+			result = Min(result, until);
+	}
+	return result;
+}
+
 void
 evaluation_occurrences(Evaluation *ev, int root, TimestampTz from, TimestampTz to, bool has_entry, TimestampTz entry,
 					   OccurrenceSink sink, void *context)

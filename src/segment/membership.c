@@ -1,6 +1,6 @@
 /*
  * membership.c
- *		Writing who is in which segments, and the log of who came and went.
+ *		Writing who is in which segments, the log of who came and went, and what triggers have met.
  *
  * A batch goes to the server as arrays, one element a row. What is itself an array in each row (segments) travels as one
  * long array, of which each row takes its slice.
@@ -65,6 +65,12 @@ struct MembershipWriter
 	Vector		due_since;
 	Vector		undue;
 
+	Vector		met_customers;	/* occurrences */
+	Vector		met_segments;
+	Vector		met_events;
+	Vector		met_since;
+	List	   *met_kinds;		/* of Datum, texts */
+
 	int			nchanges;
 	int			changes_room;
 	bool		sorted;
@@ -77,6 +83,7 @@ struct MembershipWriter
 	SPIPlanPtr	log_plan;
 	SPIPlanPtr	deadline_plan;
 	SPIPlanPtr	undue_plan;
+	SPIPlanPtr	met_plan;
 };
 
 static void
@@ -167,6 +174,7 @@ membership_writer_create(void)
 	Oid			rows[] = {INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID};
 	Oid			log[] = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID};
+	Oid			occurrences[] = {INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID};
 	Oid			deadlines[] = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID};
 	MembershipWriter *writer = palloc0(sizeof(MembershipWriter));
 
@@ -181,6 +189,10 @@ membership_writer_create(void)
 	vector_init(&writer->due_segments, INT4OID, sizeof(int32));
 	vector_init(&writer->due_since, TIMESTAMPTZOID, sizeof(TimestampTz));
 	vector_init(&writer->undue, INT8OID, sizeof(int64));
+	vector_init(&writer->met_customers, INT8OID, sizeof(int64));
+	vector_init(&writer->met_segments, INT4OID, sizeof(int32));
+	vector_init(&writer->met_events, TIMESTAMPTZOID, sizeof(TimestampTz));
+	vector_init(&writer->met_since, TIMESTAMPTZOID, sizeof(TimestampTz));
 	writer->sorted = true;
 
 	writer->insert_plan =
@@ -213,6 +225,16 @@ membership_writer_create(void)
 				5, deadlines);
 	writer->undue_plan =
 		prepare("DELETE FROM crm.deadline WHERE customer_id OPERATOR(pg_catalog.=) ANY ($1)", 1, rows);
+	writer->met_plan =
+		prepare("WITH new AS (INSERT INTO crm.occurrence (customer_id, segment_id, kind, event_at, started_at) "
+				"SELECT u.c, u.s, u.k, u.e, u.t "
+				"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+				"pg_catalog.unnest($4), pg_catalog.unnest($5)) AS u (c, s, k, e, t) "
+				"ON CONFLICT DO NOTHING RETURNING customer_id, segment_id, kind, event_at, started_at) "
+				"INSERT INTO crm.occurrence_queue (seq, customer_id, segment_id, kind, event_at, started_at) "
+				"SELECT pg_catalog.nextval('crm.occurrence_seq'), n.customer_id, n.segment_id, n.kind, n.event_at, n.started_at "
+				"FROM new AS n",
+				5, occurrences);
 	return writer;
 }
 
@@ -251,11 +273,25 @@ membership_deadline(MembershipWriter *writer, int64 customer, bool stored, Times
 }
 
 void
+membership_occurrence(MembershipWriter *writer, int64 customer, int32 segment, const char *kind, TimestampTz event_at,
+					  TimestampTz started_at)
+{
+	MemoryContext old = MemoryContextSwitchTo(writer->context);
+
+	vector_int64(&writer->met_customers, customer);
+	vector_int32(&writer->met_segments, segment);
+	vector_int64(&writer->met_events, event_at);
+	vector_int64(&writer->met_since, started_at);
+	writer->met_kinds = lappend(writer->met_kinds, cstring_to_text(kind));
+	MemoryContextSwitchTo(old);
+}
+
+void
 membership_flush_if_full(MembershipWriter *writer)
 {
 	if (writer->inserts.segments.count >= BATCH || writer->updates.segments.count >= BATCH ||
 		writer->deletes.count >= BATCH || writer->nchanges >= BATCH || writer->dues.count >= BATCH ||
-		writer->undue.count >= BATCH)
+		writer->undue.count >= BATCH || writer->met_customers.count >= BATCH)
 		membership_flush(writer);
 }
 
@@ -395,6 +431,32 @@ flush_log(MembershipWriter *writer)
 	writer->sorted = true;
 }
 
+static void
+flush_occurrences(MembershipWriter *writer)
+{
+	Datum	   *kinds;
+	Datum		values[5];
+	ListCell   *cell;
+	int			n = 0;
+
+	if (writer->met_kinds == NIL)
+		return;
+	kinds = palloc(sizeof(Datum) * (Size) list_length(writer->met_kinds));
+	foreach(cell, writer->met_kinds)
+		kinds[n++] = PointerGetDatum(lfirst(cell));
+	values[0] = vector_datum(&writer->met_customers);
+	values[1] = vector_datum(&writer->met_segments);
+	values[2] = PointerGetDatum(construct_array(kinds, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[3] = vector_datum(&writer->met_events);
+	values[4] = vector_datum(&writer->met_since);
+	run(writer->met_plan, values, SPI_OK_INSERT);
+	pfree(DatumGetPointer(values[2]));
+	pfree(kinds);
+	list_free_deep(writer->met_kinds);
+	writer->met_kinds = NIL;
+	writer->met_customers.count = writer->met_segments.count = writer->met_events.count = writer->met_since.count = 0;
+}
+
 void
 membership_flush(MembershipWriter *writer)
 {
@@ -430,4 +492,5 @@ membership_flush(MembershipWriter *writer)
 		writer->undue.count = 0;
 	}
 	flush_log(writer);
+	flush_occurrences(writer);
 }

@@ -41,6 +41,10 @@ extern void membership_log(MembershipWriter *writer, int64 customer, int32 segme
 extern void membership_deadline(MembershipWriter *writer, int64 customer, bool stored, TimestampTz due, int32 segment,
 								TimestampTz evaluated_at);
 
+/* An event that a trigger has met, or (kind "") an entry: told to whoever is above, if it was not told before. */
+extern void membership_occurrence(MembershipWriter *writer, int64 customer, int32 segment, const char *kind,
+								  TimestampTz event_at, TimestampTz started_at);
+
 /* Writes a batch when one has gathered, as membership_put does. */
 extern void membership_flush_if_full(MembershipWriter *writer);
 

@@ -367,6 +367,7 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 		if (segment->evaluated && segment->evaluated_at < request.from)
 			request.from = segment->evaluated_at;
 	}
+	request.from = Min(request.from, occurrences_since(segments, at));
 	marks = load_marks(context);
 	refresh->renewal.segments = segments;
 	refresh->renewal.evaluation = evaluation_create(segments->program, calendar_zone(clock_timezone()));

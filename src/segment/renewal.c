@@ -61,6 +61,7 @@ segment_program_load(void)
 		}
 		segment->root = program_add(result->program, segment_resolver(&self, &id, catalog), segment_resolver, catalog);
 		result->dynamic[result->ndynamic++] = segment;
+		result->ntriggers += segment->trigger ? 1 : 0;
 	}
 	result->names = palloc(sizeof(bool *) * Max(result->ndynamic, 1));
 	for (int d = 0; d < result->ndynamic; d++)
@@ -331,7 +332,12 @@ evaluate(Renewal *renewal, const Facts *facts, const StoredMembership *stored, c
 			continue;
 		}
 		if (evaluation_truth(ev, segments->dynamic[d]->root, renewal->live ? &until : NULL))
+		{
 			now[count++] = id;
+			/* one more event is met while the answer stays the same */
+			if (renewal->live && segments->dynamic[d]->trigger)
+				until = Min(until, evaluation_next_occurrence(ev, segments->dynamic[d]->root));
+		}
 		if (renewal->live && until < deadline->due)
 		{
 			deadline->due = until;
@@ -341,6 +347,39 @@ evaluate(Renewal *renewal, const Facts *facts, const StoredMembership *stored, c
 	while (s < facts->nsegments)
 		now[count++] = facts->segments[s++];
 	return count;
+}
+
+/* What the triggers among the segments that were asked have met. */
+static List *
+find_occurrences(Renewal *renewal, const Facts *facts, const bool *wanted)
+{
+	const SegmentProgram *segments = renewal->segments;
+	List	   *result = NIL;
+
+	for (int d = 0; d < segments->ndynamic; d++)
+	{
+		if (segments->dynamic[d]->trigger && (wanted == NULL || wanted[d]) &&
+			(renewal->left_alone == NULL || !renewal->left_alone[d]))
+			result = occurrences_find(renewal->evaluation, segments->program, segments->dynamic[d], facts, renewal->at, result);
+	}
+	return result;
+}
+
+/* Entries of triggers whose events are not told apart. */
+static List *
+entries_as_occurrences(const Renewal *renewal, const Renewed *renewed, List *occurrences)
+{
+	for (int i = 0; i < renewed->nchanges; i++)
+	{
+		const RenewedChange *change = &renewed->changes[i];
+		const Segment *segment = segment_by_id(renewal->segments->catalog, change->segment);
+
+		if (segment->trigger && change->entered && change->at > segment->trigger_since &&
+			(change->reason == MEMBERSHIP_FACT || change->reason == MEMBERSHIP_TIME) &&
+			!evaluation_has_occurrences(renewal->evaluation, segment->root))
+			occurrences = lappend(occurrences, occurrence_of_entry(segment, change->at));
+	}
+	return occurrences;
 }
 
 List *
@@ -362,6 +401,7 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		StoredDeadline after = {.due = DT_NOEND, .evaluated_at = renewal->at};
 		const bool *wanted = NULL;
 		Renewed    *renewed;
+		List	   *met = NIL;
 		int			count = 0;
 		bool		differs;
 		bool		passed;
@@ -378,10 +418,15 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 			count = evaluate(renewal, facts, stored, wanted, now, &after);
 			after.stored = !TIMESTAMP_IS_NOEND(after.due);
 		}
+		if (renewal->segments->ntriggers > 0 && slice->present[c])
+		{
+			met = find_occurrences(renewal, facts, wanted);
+			evaluation_set_instant(renewal->evaluation, renewal->at, false, 0);
+		}
 		differs = count != stored->count || (count > 0 && memcmp(now, stored->segments, sizeof(int32) * (Size) count) != 0);
 		/* who was touched, or whose deadline has passed, may have come and gone in between */
 		passed = renewal->live && slice->present[c] && (wanted_by != NULL || before.due <= renewal->at);
-		if (!differs && !passed && before.due == after.due && before.stored == after.stored)
+		if (!differs && !passed && before.due == after.due && before.stored == after.stored && met == NIL)
 			continue;
 		renewed = palloc0(sizeof(Renewed));
 		renewed->customer = facts->customer;
@@ -397,6 +442,7 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		renewed->before = before;
 		renewed->after = after;
 		renewed->after.evaluated_at = renewal->at;
+		renewed->occurrences = met;
 		result = lappend(result, renewed);
 		places = lappend_int(places, c);
 	}
@@ -418,6 +464,8 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 		}
 		else
 			log_difference(renewal, renewed, facts, stored, false);
+		if (renewal->segments->ntriggers > 0 && renewed->nchanges > 0)
+			renewed->occurrences = entries_as_occurrences(renewal, renewed, renewed->occurrences);
 	}
 	list_free(places);
 	pfree(now);
@@ -427,6 +475,8 @@ renewal_evaluate(Renewal *renewal, const PopulationSlice *slice, RenewalWanted w
 void
 renewal_write(Renewal *renewal, MembershipWriter *writer, const Renewed *renewed)
 {
+	ListCell   *cell;
+
 	for (int i = 0; i < renewed->nchanges; i++)
 	{
 		const RenewedChange *change = &renewed->changes[i];
@@ -436,6 +486,13 @@ renewal_write(Renewal *renewal, MembershipWriter *writer, const Renewed *renewed
 			renewal->entered++;
 		else
 			renewal->left++;
+	}
+	foreach(cell, renewed->occurrences)
+	{
+		const Occurrence *occurrence = lfirst(cell);
+
+		membership_occurrence(writer, renewed->customer, occurrence->segment, occurrence->kind, occurrence->event_at,
+							  occurrence->started_at);
 	}
 	/* since when it is known is stored with it: what was logged is not to be logged once more */
 	if (renewed->before.due != renewed->after.due || renewed->before.stored != renewed->after.stored ||

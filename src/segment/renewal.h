@@ -12,6 +12,7 @@
 
 #include "predicate/eval.h"
 #include "segment/membership.h"
+#include "segment/occurrence.h"
 #include "segment/population.h"
 #include "segment/segment.h"
 #include "segment/slot.h"
@@ -23,6 +24,7 @@ typedef struct SegmentProgram
 	Program    *program;
 	int			nstatic;
 	int			ndynamic;
+	int			ntriggers;		/* of the dynamic ones */
 	Segment   **dynamic;		/* by id, ascending; of each the root is set */
 	bool	  **names;			/* names[segment][kind]: the segment's answer depends on events of the program's kind */
 } SegmentProgram;
@@ -46,6 +48,7 @@ typedef struct Renewed
 	StoredDeadline after;
 	int			nchanges;
 	struct RenewedChange *changes;
+	List	   *occurrences;	/* of Occurrence */
 } Renewed;
 
 typedef struct RenewedChange

@@ -83,6 +83,82 @@ tick_contained(void *argument)
 	tick(ticking->max_customers, ticking->mend, ticking->outcome);
 }
 
+/* One of those that follow a tick. */
+typedef struct Following
+{
+	const char *function;
+	int			max;
+	TickOutcome outcome;
+} Following;
+
+static void
+follow(void *argument)
+{
+	Following  *following = argument;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(following->max)};
+	StringInfoData sql;
+	bool		isnull;
+	HeapTuple	tuple;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT f.done, f.more, f.next FROM crm.%s(max => $1) AS f", quote_identifier(following->function));
+	if (SPI_execute_with_args(sql.data, 1, types, values, NULL, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not call crm.%s()", following->function);
+	tuple = SPI_tuptable->vals[0];
+	following->outcome.done = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+	following->outcome.more = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+	following->outcome.due = DatumGetTimestampTz(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+	if (isnull)
+		following->outcome.due = DT_NOEND;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+bool
+run_followers(int max_customers, TickOutcome *outcome)
+{
+	bool		success = true;
+	char	  **names;
+	uint64		count;
+
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->due = DT_NOEND;
+	/* the extension's own only: a worker has all rights */
+	if (SPI_execute("SELECT f.function FROM crm.follower AS f "
+					"JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) f.function "
+					"AND p.pronamespace OPERATOR(pg_catalog.=) 'crm'::pg_catalog.regnamespace "
+					"LEFT JOIN pg_catalog.pg_extension AS e ON e.extname OPERATOR(pg_catalog.=) 'crm_marketing' "
+					"LEFT JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass "
+					"AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "
+					"AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass "
+					"AND d.refobjid OPERATOR(pg_catalog.=) e.oid "
+					"GROUP BY f.function HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) 1 "
+					"AND pg_catalog.count(d.objid) OPERATOR(pg_catalog.=) 1 ORDER BY f.function", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read crm.follower");
+	count = SPI_processed;
+	names = palloc(sizeof(char *) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+		names[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	for (uint64 i = 0; i < count; i++)
+	{
+		Following	following = {.function = names[i], .max = max_customers};
+		ErrorData  *error = contain(follow, &following);
+
+		if (error != NULL)
+		{
+			log_error(error);
+			FreeErrorData(error);
+			success = false;
+			continue;
+		}
+		outcome->done += following.outcome.done;
+		outcome->more |= following.outcome.more;
+		outcome->due = Min(outcome->due, following.outcome.due);
+	}
+	return success;
+}
+
 bool
 run_one_tick(int max_customers, bool mend, TickOutcome *outcome)
 {
@@ -127,6 +203,7 @@ crm_segment_run_ticks(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		TickOutcome outcome;
+		TickOutcome followed;
 		bool		success;
 
 		/* a new transaction, with the clock of now, and one that sees what others have stored */
@@ -134,6 +211,15 @@ crm_segment_run_ticks(PG_FUNCTION_ARGS)
 		XactIsoLevel = XACT_READ_COMMITTED;
 		PushActiveSnapshot(GetTransactionSnapshot());
 		success = run_one_tick(max_customers, mend, &outcome);
+		PopActiveSnapshot();
+		SPI_commit();
+		XactIsoLevel = XACT_READ_COMMITTED;
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (run_followers(max_customers, &followed))
+		{
+			outcome.done += followed.done;
+			outcome.more |= followed.more;
+		}
 		PopActiveSnapshot();
 		SPI_commit();
 		CHECK_FOR_INTERRUPTS();

@@ -25,7 +25,8 @@ segment_catalog_load(void)
 	catalog->context = context;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute("SELECT segment_id, name, predicate, evaluated_at, stale FROM crm.segment ORDER BY segment_id",
+	if (SPI_execute("SELECT segment_id, name, predicate, evaluated_at, stale, trigger_since, "
+					"(extract(epoch FROM trigger_window) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 FROM crm.segment ORDER BY segment_id",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.segment");
 	table = SPI_tuptable;
@@ -46,6 +47,13 @@ segment_catalog_load(void)
 		if (!isnull)
 			segment->evaluated_at = DatumGetTimestampTz(datum);
 		segment->stale = DatumGetBool(SPI_getbinval(tuple, table->tupdesc, 5, &isnull));
+		datum = SPI_getbinval(tuple, table->tupdesc, 6, &isnull);
+		segment->trigger = !isnull;
+		if (!isnull)
+		{
+			segment->trigger_since = DatumGetTimestampTz(datum);
+			segment->trigger_window = DatumGetInt64(SPI_getbinval(tuple, table->tupdesc, 7, &isnull));
+		}
 		old = MemoryContextSwitchTo(context);
 		segment->name = TextDatumGetCString(SPI_getbinval(tuple, table->tupdesc, 2, &isnull));
 		datum = SPI_getbinval(tuple, table->tupdesc, 3, &isnull);

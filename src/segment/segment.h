@@ -18,6 +18,9 @@ typedef struct Segment
 	bool		evaluated;
 	TimestampTz evaluated_at;
 	bool		stale;			/* edited since: what is stored, or its deadlines, are of another definition */
+	bool		trigger;		/* its occurrences are told: those later than this instant, and no older than this many us */
+	TimestampTz trigger_since;
+	int64		trigger_window;
 	int			root;			/* for the user of the catalog: its node in a program */
 } Segment;
 

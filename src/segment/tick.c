@@ -67,6 +67,8 @@ typedef struct Tick
 	List	   *askings;
 	Renewal		renewal;
 	MembershipWriter *writer;
+	uint64		nheard;			/* who was touched by whatever kind */
+	int64	   *heard;
 	uint64		routed;
 	uint64		touched;
 	uint64		due;
@@ -135,6 +137,8 @@ take_pending(Tick *tick, int number, int room)
 	uint64		count = tick_execute("SELECT seq, customer_id, kind FROM crm.pending WHERE slot OPERATOR(pg_catalog.=) $1 "
 								"AND seq OPERATOR(pg_catalog.>) $2 ORDER BY seq LIMIT $3", 3, types, values, true);
 
+	tick->heard = tick->heard == NULL ? palloc_extended(sizeof(int64) * Max(count, 1), MCXT_ALLOC_HUGE) :
+		repalloc_huge(tick->heard, sizeof(int64) * (tick->nheard + Max(count, 1)));
 	for (uint64 i = 0; i < count; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -144,6 +148,7 @@ take_pending(Tick *tick, int number, int room)
 		int			bit = bit_of(tick, kind);
 
 		tick->after[number].position = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+		tick->heard[tick->nheard++] = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
 		if (bit >= 0)
 		{
 			TickCustomer *entry = add_customer(tick, DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull)), bit);
@@ -413,7 +418,7 @@ renew_customers(Tick *tick)
 		if (tick->mine[number])
 			oldest = Min(oldest, tick->slots[number].watermark);
 	}
-	request.from = Max(request.from, oldest);
+	request.from = Min(Max(request.from, oldest), occurrences_since(tick->segments, tick->at));
 
 	tick->renewal.segments = tick->segments;
 	tick->renewal.evaluation = evaluation_create(tick->segments->program, calendar_zone(clock_timezone()));
@@ -505,6 +510,24 @@ sync_identities(const Tick *tick)
 	pfree(ids);
 }
 
+/* Tells whoever wants to hear of them who was touched, whatever kind of facts it was. */
+static void
+tell_interested(const Tick *tick)
+{
+	Oid			types[] = {INT8ARRAYOID};
+	Datum		values[1];
+
+	if (tick->nheard == 0 ||
+		tick_execute("SELECT FROM crm.interest LIMIT 1", 0, NULL, NULL, true) == 0)
+		return;
+	values[0] = feed_id_array((int) tick->nheard, tick->heard);
+	(void) tick_execute("WITH touched AS MATERIALIZED (SELECT DISTINCT t.id FROM pg_catalog.unnest($1) AS t (id)) "
+						"INSERT INTO crm.heard (customer_id) "
+						"SELECT i.customer_id FROM crm.interest AS i WHERE i.customer_id OPERATOR(pg_catalog.=) ANY "
+						"(ARRAY(SELECT t.id FROM touched AS t UNION ALL SELECT a.alias FROM touched AS t "
+						"JOIN crm.alias AS a ON a.customer_id OPERATOR(pg_catalog.=) t.id))", 1, types, values, false);
+}
+
 static void
 work(Tick *tick)
 {
@@ -514,6 +537,7 @@ work(Tick *tick)
 	tick->segments = tick_segments();
 	take_customers(tick);
 	sync_identities(tick);
+	tell_interested(tick);
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetLatestSnapshot());
 	renew_customers(tick);

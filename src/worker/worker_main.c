@@ -140,6 +140,19 @@ tick(bool mend, Round *round)
 		}
 	}
 	end_transaction();
+	if (round->found == FOUND_LIVE)
+	{
+		TickOutcome followed = {0};
+
+		begin_transaction("crm_marketing: following the tick");
+		if (look() == FOUND_LIVE && run_followers(worker_max_customers, &followed))
+		{
+			round->outcome.done += followed.done;
+			round->outcome.more |= followed.more;
+			round->due = Min(round->due, followed.due);
+		}
+		end_transaction();
+	}
 }
 
 /* Another worker starts at an instant, or earlier, if somebody commits something, but not before another one. */

@@ -56,6 +56,11 @@ INSERT INTO not_dumped VALUES
 	('crm.pending', 'follows from the log'),
 	('crm.pending_seq', 'the order of crm.pending'),
 	('crm.deadline', 'follows from facts: the first refresh of a tick computes it'),
+	('crm.occurrence', 'follows from facts: what is told once more its readers know'),
+	('crm.occurrence_queue', 'likewise'),
+	('crm.occurrence_seq', 'the order of it'),
+	('crm.heard', 'who has changed since is looked at with the first refresh'),
+	('crm.follower', 'has its rows from the script'),
 	('crm.tick_error', 'errors of this server'),
 	('crm.tick_error_id_seq', 'their ids');
 

@@ -24,6 +24,7 @@ INSERT INTO exempt VALUES
 	('channel', 'names of channels'),
 	('erased', 'hashes'),
 	('erased_customer', 'an id alone, which the shop still has'),
+	('follower', 'names of functions'),
 	('retention', 'names of tables'),
 	('rfm_map', 'names of classes'),
 	('segment', 'definitions, written by people'),
@@ -71,7 +72,7 @@ SELECT is_empty($$
 	 WHERE a.attname <> ALL (t.columns)
 	   -- a table's own numbers
 	   AND (o.relname, a.attname) NOT IN (('consent', 'consent_id'), ('membership_change', 'change_id'), ('merge_log', 'merge_id'),
-										  ('pending', 'seq'), ('score_change', 'change_id'))
+										  ('heard', 'seq'), ('occurrence_queue', 'seq'), ('pending', 'seq'), ('score_change', 'change_id'))
 $$, 'and no other column of these tables could be a customer');
 
 ------------------------------------------------------------------------------------------------------------------
@@ -106,6 +107,10 @@ BEGIN
 	INSERT INTO crm.item_due VALUES (customer, payload, now());
 	INSERT INTO crm.deadline VALUES (customer, crm.slot_of(customer), 'infinity', 1, now());
 	INSERT INTO crm.pending VALUES (crm.slot_of(customer), 1000000 + customer % 1000, customer, 'order');
+	INSERT INTO crm.occurrence VALUES (customer, 1, 'order', now(), now());
+	INSERT INTO crm.occurrence_queue VALUES (1000000 + customer % 1000, second, 1, 'order', now(), now());
+	INSERT INTO crm.interest VALUES (customer);
+	INSERT INTO crm.heard (customer_id) VALUES (customer);
 	INSERT INTO crm.change_log_0 (xid, watch_id, id) VALUES ('3', 0, customer);
 	INSERT INTO crm.change_log_1 (xid, watch_id, id) SELECT '3', w.watch_id, customer FROM crm.watch AS w;
 	INSERT INTO crm.change_log_2 (xid, watch_id, key) SELECT '3', w.watch_id, ARRAY[payload] FROM crm.watch AS w;
