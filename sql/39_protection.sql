@@ -11,8 +11,8 @@ CREATE TABLE crm.retention (
 COMMENT ON TABLE crm.retention IS
 'how long what is stored is kept, as crm.set_retention() was told; what has no row is kept for ever. crm.apply_retention() deletes';
 COMMENT ON COLUMN crm.retention.kind IS
-'event: tracked events of all kinds; event:KIND: those of one; membership_change, score_change, merge_log: the table of this name';
-COMMENT ON COLUMN crm.retention.keep IS 'how long, counted from the instant of each entry';
+'event: tracked events of all kinds; event:KIND: those of one; promo_code: codes that are of no more use; membership_change, score_change, merge_log: the table of this name';
+COMMENT ON COLUMN crm.retention.keep IS 'how long, counted from the instant of each entry; of a code, from when it was redeemed or withdrawn, or has expired';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.retention', '');
 
@@ -25,8 +25,9 @@ CREATE FUNCTION crm.customer_tables() RETURNS TABLE (relation name, columns name
 	ROWS 20
 BEGIN ATOMIC
 	VALUES ('alias'::name, '{alias,into_id,customer_id}'::name[]), ('attribute', '{customer_id}'),
-		   ('cannot_link', '{customer_a,customer_b}'), ('consent', '{customer_id}'), ('contact', '{customer_id}'),
-		   ('customer_score', '{customer_id}'), ('deadline', '{customer_id}'), ('event', '{customer_id}'),
+		   ('cannot_link', '{customer_a,customer_b}'), ('code_redemption', '{customer_id}'), ('consent', '{customer_id}'),
+		   ('contact', '{customer_id}'), ('customer_code', '{customer_id}'), ('customer_score', '{customer_id}'),
+		   ('deadline', '{customer_id}'), ('event', '{customer_id}'),
 		   ('event_key', '{customer_id}'), ('identity', '{customer_id}'), ('item_due', '{customer_id}'),
 		   ('heard', '{customer_id}'), ('interest', '{customer_id}'), ('membership', '{customer_id}'),
 		   ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'), ('occurrence', '{customer_id}'),
@@ -203,6 +204,10 @@ BEGIN
 	SELECT i, crm.now(), erase_customer.reason FROM unnest(ids) AS i
 	ON CONFLICT ON CONSTRAINT erased_customer_pkey DO NOTHING;
 
+	-- The code stays redeemed, but an order's number would lead to him
+	UPDATE crm.promo_code AS c SET reference = NULL
+	  FROM crm.code_redemption AS r
+	 WHERE r.customer_id = ANY (ids) AND c.pool = r.pool AND c.code_id = r.code_id AND c.reference IS NOT NULL;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE %s', handled.relation,
 					   (SELECT string_agg(format('t.%I = ANY ($1)', c), ' OR ') FROM unnest(handled.columns) AS c))
@@ -298,7 +303,7 @@ CREATE FUNCTION crm.set_retention(kind text, keep interval) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	tables CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log'];
+	others CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log', 'promo_code'];
 	tracked boolean;
 BEGIN
 	IF set_retention.kind IS NULL THEN
@@ -317,11 +322,11 @@ BEGIN
 				MESSAGE = format('events of kind "%s" are not tracked', substr(set_retention.kind, 7)),
 				DETAIL = 'They are read from the shop''s own tables, or follow from what is stored elsewhere.';
 		END IF;
-	ELSIF set_retention.kind <> 'event' AND set_retention.kind <> ALL (tables) THEN
+	ELSIF set_retention.kind <> 'event' AND set_retention.kind <> ALL (others) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('unrecognized kind "%s"', set_retention.kind),
-			HINT = format('Kinds are: event, event:KIND, %s.', array_to_string(tables, ', '));
+			HINT = format('Kinds are: event, event:KIND, %s.', array_to_string(others, ', '));
 	END IF;
 	-- Whatever instant it is counted from
 	IF set_retention.keep IS NOT NULL
@@ -340,7 +345,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.set_retention(text, interval) IS
-'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, or merge_log. Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
+'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, merge_log, or promo_code (codes that were redeemed or withdrawn, or have expired, counted from then). Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
 
 CREATE FUNCTION crm.apply_retention(at timestamptz DEFAULT crm.now()) RETURNS TABLE (kind text, removed bigint)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -393,6 +398,8 @@ BEGIN
 			IF n > 0 THEN
 				PERFORM crm.touch(NULL, substr(rule.kind, 7));
 			END IF;
+		ELSIF rule.kind = 'promo_code' THEN
+			n := crm.drop_codes_before(rule.before);
 		ELSE
 			EXECUTE format('DELETE FROM crm.%I AS l WHERE l.at < $1', rule.kind) USING rule.before;
 			GET DIAGNOSTICS n = ROW_COUNT;
@@ -408,6 +415,10 @@ BEGIN
 	-- What transactions have stored of people that ran beside their erasure
 	kind := 'erased';
 	removed := 0;
+	UPDATE crm.promo_code AS c SET reference = NULL
+	  FROM crm.code_redemption AS r
+	  JOIN crm.erased_customer AS e ON e.customer_id = r.customer_id
+	 WHERE c.pool = r.pool AND c.code_id = r.code_id AND c.reference IS NOT NULL;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE %s', handled.relation,
 					   (SELECT string_agg(format('t.%I IN (SELECT e.customer_id FROM crm.erased_customer AS e)', c), ' OR ')

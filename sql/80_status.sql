@@ -78,12 +78,22 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM crm.slot_now AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
+	SELECT pg_catalog.format('code pool %s', p.pool), CASE WHEN n.free = 0 THEN 'empty' ELSE 'low' END,
+		   pg_catalog.format('%s free, low at %s', n.free, p.low_at)
+	  FROM crm.code_pool AS p
+	 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS free
+						   FROM (SELECT
+								   FROM crm.promo_code AS c
+								  WHERE c.pool = p.pool AND c.taken_at IS NULL AND c.withdrawn_at IS NULL
+								  LIMIT p.low_at::bigint + 1) AS f) AS n
+	 WHERE p.pattern IS NULL AND n.free <= p.low_at
+	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || CASE WHEN pg_catalog.has_column_privilege('crm.tick_error', 'message', 'SELECT') THEN ': ' || e.message ELSE '' END
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC
 	  LIMIT 1);
 COMMENT ON VIEW crm.status IS
-'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, and the last error, whose text only those see who may read crm.tick_error';
+'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, which pools of promo codes are low, and the last error, whose text only those see who may read crm.tick_error';
 COMMENT ON COLUMN crm.status.item IS 'what';
 COMMENT ON COLUMN crm.status.state IS 'how it is: a word, or a number';
 COMMENT ON COLUMN crm.status.detail IS 'more about it';

@@ -15,13 +15,13 @@ RETURN ARRAY(
 			   WHEN 'crm' THEN (c.relname, a.attname) IN (
 					('identity', 'value'), ('identity', 'raw'), ('shared_identity', 'value'), ('contact', 'address'),
 					('suppression', 'address_hash'), ('erased', 'address_hash'), ('consent', 'proof'), ('event_key', 'event_key'),
-					('watch', 'error'),
+					('watch', 'error'), ('promo_code', 'code'), ('customer_code', 'code'),
 					('change_log_0', 'key'), ('change_log_1', 'key'), ('change_log_2', 'key'),
 					('tick_error', 'message'), ('tick_error', 'detail'), ('tick_error', 'hint'), ('tick_error', 'context'))
 		   END
 	 ORDER BY a.attnum);
 COMMENT ON FUNCTION crm.address_columns(regclass) IS
-'the columns of a feed''s view that have addresses, which are those called as a kind of crm.channel (email, phone, telegram, push and others); and the columns of a table of ours that have addresses, their hashes, or what may tell one. NULL gives NULL';
+'the columns of a feed''s view that have addresses, which are those called as a kind of crm.channel (email, phone, telegram, push and others); and the columns of a table of ours that have addresses, their hashes, or what may tell one, or promo codes, which are worth money. NULL gives NULL';
 
 CREATE FUNCTION crm.hide_addresses(feed regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -70,12 +70,14 @@ DECLARE
 	writers CONSTANT jsonb := '{
 		"analyst":  [],
 		"backend":  ["track", "identify", "link_identity", "unlink_identity", "set_contact", "reset_contact", "record_consent",
-					 "unsubscribe", "suppress_address", "set_attributes", "add_tag", "remove_tag"],
+					 "unsubscribe", "suppress_address", "set_attributes", "add_tag", "remove_tag", "take_code", "redeem_code",
+					 "release_code"],
 		"operator": ["find_customer", "find_customers", "customer_card", "set_contact", "reset_contact", "record_consent",
-					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "now"],
+					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "code_is_valid", "now"],
 		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
-					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores"]
+					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores", "define_code_pool", "add_codes",
+					 "withdraw_code", "drop_code_pool"]
 	}';
 	reads CONSTANT boolean := level IN ('analyst', 'backend', 'marketer');
 	reads_addresses CONSTANT boolean := level = 'backend';
@@ -178,7 +180,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.grant_access(regrole, text) IS
-'grants a role what it needs. Level analyst reads everything and calls every function that only reads, save for addresses: columns that have them (crm.address_columns()) and functions that give them (crm.find_customer(), crm.customer_card(), crm.export_customer(), crm.contacts_of() and their like) are not granted, crm.profile_of() and crm.explain() show none, crm.identity_masked and crm.contact_masked have them masked. marketer does that and makes segments. backend reads addresses too, tracks events, and stores identities, contacts, consents, attributes and tags. operator, in a call centre, reads no table: finds a customer, sees his card, sets contacts, consents, attributes and tags. sender claims and acknowledges messages, and reads no table. Merging, erasing and retention are the owner''s. Feeds that are defined later are granted too, to analyst and marketer without the columns called as a kind of address; call it again after ALTER EXTENSION ... UPDATE or crm.define_channel(), and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
+'grants a role what it needs. Level analyst reads everything and calls every function that only reads, save for addresses: columns that have them (crm.address_columns()) and functions that give them (crm.find_customer(), crm.customer_card(), crm.export_customer(), crm.contacts_of() and their like) are not granted, crm.profile_of() and crm.explain() show none, crm.identity_masked and crm.contact_masked have them masked; promo codes are not granted either. marketer does that, makes segments, and makes and fills code pools. backend reads addresses too, tracks events, stores identities, contacts, consents, attributes and tags, and takes, redeems and releases promo codes. operator, in a call centre, reads no table: finds a customer, sees his card, sets contacts, consents, attributes and tags, and asks whether a promo code is valid. sender claims and acknowledges messages, and reads no table. Merging, erasing and retention are the owner''s. Feeds that are defined later are granted too, to analyst and marketer without the columns called as a kind of address; call it again after ALTER EXTENSION ... UPDATE or crm.define_channel(), and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
 
 CREATE FUNCTION crm.revoke_access(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

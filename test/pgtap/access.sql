@@ -4,7 +4,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(105);
+SELECT plan(115);
 
 CREATE ROLE "Regress ""Analyst""";
 CREATE ROLE regress_crm_backend;
@@ -117,8 +117,10 @@ SELECT set_eq($$SELECT p.relation, p.columns FROM pg_temp.partly_readable('Regre
 			 ('crm.contact', 'customer_id,channel,source,set_at'), ('crm.suppression', 'channel,at,reason'), ('crm.erased', 'erased_at'),
 			 ('crm.event_key', 'customer_id,kind,at'),
 			 ('crm.watch', 'watch_id,kind,relation,relation_name,key,mapping,search_path,definer,files'),
-			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source')$$,
-	'which is all but addresses');
+			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source'),
+			 ('crm.promo_code', 'code_id,pool,taken_at,valid_until,redeemed_at,reference,withdrawn_at'),
+			 ('crm.customer_code', 'customer_id,pool,occasion,code_id,taken_at')$$,
+	'which is all but addresses and codes');
 SELECT set_eq($$SELECT * FROM pg_temp.partly_readable('regress_crm_marketer')$$, $$SELECT * FROM pg_temp.partly_readable('Regress "Analyst"')$$,
 	'a marketer reads the same');
 SELECT set_eq($$SELECT pg_temp.readable('regress_crm_marketer')$$, $$SELECT pg_temp.readable('Regress "Analyst"')$$, 'and no more');
@@ -140,11 +142,11 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_backend')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname IN (SELECT a.name FROM addresses AS a UNION SELECT p.name FROM about_people AS p)
-							OR f.proname IN ('track', 'identify')$$,
-	'a backend tracks events besides, and writes and reads of people, and nothing else');
+							OR f.proname IN ('track', 'identify', 'take_code', 'redeem_code', 'release_code')$$,
+	'a backend tracks events besides, writes and reads of people, handles codes, and nothing else');
 SELECT set_eq($$SELECT f.proname::text FROM member_function AS f WHERE has_function_privilege('regress_crm_operator', f.oid, 'EXECUTE')$$,
 	$$SELECT p.name FROM about_people AS p WHERE p.name NOT IN ('link_identity', 'unlink_identity', 'suppress_address')
-	   UNION VALUES ('customer_card'), ('find_customer'), ('find_customers'), ('now')$$,
+	   UNION VALUES ('customer_card'), ('find_customer'), ('find_customers'), ('code_is_valid'), ('now')$$,
 	'an operator finds a customer, sees his card and writes of him, and nothing else');
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_operator') UNION SELECT p.relation FROM pg_temp.partly_readable('regress_crm_operator') AS p$$,
 	'and reads no table');
@@ -154,8 +156,9 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_marketer')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname ~ '^(create|create_static|alter|rename|drop|add_to|remove_from)_segment$'
-							OR f.proname IN ('refresh_segments', 'refresh_scores')$$,
-	'a marketer makes segments besides, and nothing else');
+							OR f.proname IN ('refresh_segments', 'refresh_scores', 'define_code_pool', 'add_codes', 'withdraw_code',
+											 'drop_code_pool')$$,
+	'a marketer makes segments and code pools besides, and nothing else');
 SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f
 				   WHERE f.proname = 'track' OR f.proname ~ '^(create|alter|drop)_segment$'
 				 EXCEPT SELECT pg_temp.callable('regress_crm_backend')
@@ -173,9 +176,10 @@ SELECT ok(NOT has_table_privilege('regress_crm_sender', 'crm_feed.regress_after'
 SELECT is_empty($$SELECT r, f FROM unnest(ARRAY['Regress "Analyst"', 'regress_crm_backend', 'regress_crm_sender',
 											   'regress_crm_marketer', 'regress_crm_operator']) AS r
 				   CROSS JOIN LATERAL pg_temp.callable(r) AS f
-				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_|drop_event|release_feeds|rebuild_|watch|(un)?merge_|erase_|readmit_|set_retention|apply_|hide_|sync_|share_)'$$,
+				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_(?!code_pool)|drop_event|drop_codes|release_feeds|rebuild_|watch|(un)?merge_|erase_|readmit_|set_retention|apply_|hide_|sync_|share_)'$$,
 	'administration is for the owner');
 
+SELECT crm.define_code_pool('regress'), crm.add_codes('regress', '{REGRESS-1}');
 SELECT crm.create_segment('regress with mail', 'email = ''anna@example.org'' and city = ''Perm''');
 SELECT crm.refresh_segments();
 GRANT SELECT ON member_relation TO PUBLIC;
@@ -206,6 +210,10 @@ SELECT throws_ok($$SELECT crm.read_attributes('{email}')$$, '42501', NULL, 'nor 
 SELECT throws_ok($$SELECT crm.add_tag(42, 'x')$$, '42501', NULL, 'and puts no tags');
 SELECT throws_ok($$SELECT crm.track(42, 'regress_access', '{"item": "A"}')$$, '42501', NULL, 'but tracks nothing');
 SELECT throws_ok($$SELECT crm.create_static_segment('regress access')$$, '42501', NULL, 'and makes no segment');
+SELECT throws_ok($$SELECT c.code FROM crm.promo_code AS c$$, '42501', NULL, 'and sees no codes that could be used');
+SELECT is(crm.code_is_valid('REGRESS-1'), false, 'but may ask whether one is valid');
+SELECT is((SELECT s.free FROM crm.code_stock AS s WHERE s.pool = 'regress'), 1::bigint, 'and how many there are');
+SELECT throws_ok($$SELECT crm.take_code('regress', 42, 'x')$$, '42501', NULL, 'and takes none');
 SELECT throws_ok($$SELECT crm.configure('timezone', 'UTC')$$, '42501', NULL, 'and sets nothing');
 SELECT throws_ok($$SELECT crm.grant_access('regress_crm_nobody', 'analyst')$$, '42501', NULL, 'and grants nothing');
 RESET ROLE;
@@ -219,7 +227,10 @@ SELECT is(crm.find_customer('email', 'Anna@example.org'), 42::bigint, 'and finds
 SELECT isnt_empty($$SELECT crm.contacts_of(42)$$, 'and which there are');
 SELECT lives_ok($$SELECT crm.customer_card(42), crm.export_customer(42), crm.set_contact(42, 'push', 'token'), crm.record_consent(42, 'push'),
 	crm.set_attributes(42, '{"regress_pet": "cat"}'), crm.add_tag(42, 'regress'), crm.link_identity(42, 'card', 'regress')$$, 'and writes of him');
-SELECT throws_ok($$SELECT crm.erase_customer(42)$$, '42501', NULL, 'but erases nobody');
+SELECT is(crm.redeem_code((crm.take_code('regress', 42, 'x')).code, 42, 'regress order'), 'redeemed', 'and gives him a code, which he redeems');
+SELECT is(crm.release_code('regress order'), 1, 'and takes it back');
+SELECT throws_ok($$SELECT crm.add_codes('regress', '{REGRESS-2}')$$, '42501', NULL, 'but makes no codes');
+SELECT throws_ok($$SELECT crm.erase_customer(42)$$, '42501', NULL, 'and erases nobody');
 SELECT throws_ok($$SELECT crm.merge_customers(42, 43)$$, '42501', NULL, 'and merges nobody by itself');
 SELECT throws_ok($$INSERT INTO crm.event VALUES (42, 'regress_access', '2026-01-05', '{}')$$, '42501', NULL,
 	'but does not write it past the function');
@@ -232,6 +243,7 @@ SELECT is(crm.customer_card(42) -> 'attributes' ->> 'phone', '+79991234567', 'an
 SELECT lives_ok($$SELECT crm.set_contact(42, 'push', NULL), crm.record_consent(42, 'email'), crm.unsubscribe(42, 'sms'),
 	crm.set_attributes(42, '{"regress_pet": "dog"}', 'call'), crm.add_tag(42, 'regress call'), crm.remove_tag(42, 'regress')$$,
 	'and writes of him');
+SELECT is(crm.code_is_valid('regress-1'), true, 'and tells whether his code is valid');
 SELECT throws_ok($$SELECT FROM crm_feed.customer$$, '42501', NULL, 'but reads no feed');
 SELECT throws_ok($$SELECT FROM crm.identity$$, '42501', NULL, 'and no table');
 SELECT throws_ok($$SELECT crm.export_customer(42)$$, '42501', NULL, 'and exports nobody');
@@ -290,6 +302,9 @@ SELECT lives_ok($$SELECT crm.refresh_segments()$$, 'and brings them up to date')
 SELECT lives_ok($$SELECT crm.alter_segment('regress access', 'no regress_access')$$, 'and changes one');
 SELECT lives_ok($$SELECT crm.rename_segment('regress access', 'regress renamed')$$, 'and renames it');
 SELECT lives_ok($$SELECT crm.drop_segment('regress renamed')$$, 'and drops it');
+SELECT lives_ok($$SELECT crm.define_code_pool('regress two'), crm.add_codes('regress two', '{A,B}'), crm.withdraw_code('A'),
+	crm.drop_code_pool('regress two')$$, 'and makes a pool of codes');
+SELECT throws_ok($$SELECT crm.redeem_code('REGRESS-1')$$, '42501', NULL, 'but redeems none');
 SELECT throws_ok($$SELECT crm.track(42, 'regress_access', '{"item": "A"}')$$, '42501', NULL, 'but tracks nothing');
 RESET ROLE;
 

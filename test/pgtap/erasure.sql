@@ -5,7 +5,7 @@ BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(21);
+SELECT plan(22);
 
 CREATE TEMP VIEW our_table AS
 	SELECT c.oid, c.relname
@@ -22,9 +22,11 @@ INSERT INTO exempt VALUES
 	('change_log_2', 'as change_log_0'),
 	('change_log_current', 'a number'),
 	('channel', 'names of channels'),
+	('code_pool', 'names of pools'),
 	('erased', 'hashes'),
 	('erased_customer', 'an id alone, which the shop still has'),
 	('follower', 'names of functions'),
+	('promo_code', 'codes, which are nobody''s here; orders for which a person redeemed some are erased besides'),
 	('retention', 'names of tables'),
 	('rfm_map', 'names of classes'),
 	('segment', 'definitions, written by people'),
@@ -71,8 +73,9 @@ SELECT is_empty($$
 	  JOIN crm.customer_tables() AS t ON t.relation = o.relname
 	 WHERE a.attname <> ALL (t.columns)
 	   -- a table's own numbers
-	   AND (o.relname, a.attname) NOT IN (('consent', 'consent_id'), ('membership_change', 'change_id'), ('merge_log', 'merge_id'),
-										  ('heard', 'seq'), ('occurrence_queue', 'seq'), ('pending', 'seq'), ('score_change', 'change_id'))
+	   AND (o.relname, a.attname) NOT IN (('code_redemption', 'code_id'), ('consent', 'consent_id'), ('customer_code', 'code_id'),
+										  ('heard', 'seq'), ('membership_change', 'change_id'), ('merge_log', 'merge_id'),
+										  ('occurrence_queue', 'seq'), ('pending', 'seq'), ('score_change', 'change_id'))
 $$, 'and no other column of these tables could be a customer');
 
 ------------------------------------------------------------------------------------------------------------------
@@ -102,6 +105,9 @@ BEGIN
 	PERFORM crm.set_attributes(customer, jsonb_build_object('remark', payload), payload), crm.add_tag(second, payload, payload);
 	PERFORM crm.share_identity('cookie', payload, reason => payload);
 	PERFORM crm.create_static_segment(payload, ARRAY[customer, second]);
+	PERFORM crm.define_code_pool('regress pool', 'REGRESS-######', personal => false);
+	PERFORM crm.redeem_code((crm.take_code('regress pool', customer, payload)).code, second, payload);
+	PERFORM crm.take_code('regress pool', second, payload);
 	INSERT INTO crm.customer_score (customer_id, rfm_segment) VALUES (customer, payload);
 	INSERT INTO crm.score_change (customer_id, at, name, old) VALUES (second, now(), 'rfm', payload);
 	INSERT INTO crm.item_due VALUES (customer, payload, now());
@@ -179,6 +185,8 @@ SELECT is_empty($$SELECT pg_temp.saying('9876543210')$$, 'nor his phone');
 SELECT is_empty($$SELECT pg_temp.saying('7 987 654')$$, 'nor as the shop spells it');
 SELECT is_empty($$SELECT pg_temp.saying('card-98765')$$, 'nor his card');
 SELECT is_empty($$SELECT pg_temp.saying('asked for it') EXCEPT VALUES ('erased_customer'::name)$$, 'the reason stays');
+SELECT results_eq($$SELECT count(*), count(c.redeemed_at), count(c.reference) FROM crm.promo_code AS c WHERE c.taken_at IS NOT NULL$$,
+	$$VALUES (3::bigint, 2::bigint, 1::bigint)$$, 'codes that he had stay given out');
 SELECT set_eq($$SELECT * FROM pg_temp.rows_of(ARRAY[1])$$, $$SELECT * FROM neighbour$$, 'his neighbour is as before');
 SELECT isnt_empty($$SELECT pg_temp.saying('payload-neighbour')$$, 'with all that was told of him');
 

@@ -99,3 +99,8 @@ SELECT crm.set_trigger(:abandoned, NULL, NULL);
 INSERT INTO carts VALUES (8, 2, '2026-03-01 21:30Z');
 CALL settle('2026-03-01 23:10Z');
 SELECT count(*) FROM told;
+SET client_min_messages = warning;
+DROP EXTENSION crm_marketing CASCADE;
+DROP TABLE users, carts, orders CASCADE;
+DROP PROCEDURE settle;
+CREATE EXTENSION crm_marketing;

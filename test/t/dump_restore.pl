@@ -84,6 +84,10 @@ SELECT crm.set_contact(pg_temp.person(6), 'sms', '+7 916 123-45-67'), crm.record
 	crm.unsubscribe(pg_temp.person(7)), crm.suppress_address('call', '+79161234567', 'asked for it');
 SELECT crm.set_attributes(pg_temp.person(8), '{"pet": "cat", "children": 2, "since": "2026-01-01", "sizes": [1, 2]}', 'questionnaire:1'),
 	crm.set_source_priority('questionnaire:1', 5), crm.add_tag(pg_temp.person(8), 'vip'), crm.set_retention('event', '2 years');
+SELECT crm.define_code_pool('it''s "printed"', valid_for => '3 months', low_at => 1), crm.add_codes('it''s "printed"', '{Code-A,Code-Ж,Code-C}'),
+	crm.define_code_pool('made', 'MADE-######', personal => false);
+SELECT crm.take_code('it''s "printed"', pg_temp.person(n), 'welcome'), crm.take_code('made', pg_temp.person(n), 'cart ' || n) FROM unnest('{8,9}'::int[]) AS n;
+SELECT crm.redeem_code('code-a', pg_temp.person(8), 'order 17'), crm.withdraw_code('Code-C');
 SELECT crm.erase_customer(pg_temp.person(9));
 SELECT crm.create_segment('people', 'pet = ''cat'' or reachable contains ''sms'' or tags contains ''vip''');
 INSERT INTO "Web ""Shop""".orders SELECT id + 5000, user_id, '2026-01-22 00:00:00Z', 99 FROM "Web ""Shop""".orders WHERE id % 40 = 0;
@@ -103,8 +107,8 @@ my %core = (
 	feeds => 'SELECT kind, state, reason, definer, indexed, key_type, columns, tables::text, query FROM crm.feeds',
 	sources => 'SELECT * FROM crm.source WHERE NOT own ORDER BY kind',
 	identities => 'SELECT * FROM crm.identity ORDER BY 1, 2, 3',
-	people => q{SELECT t, x.rows FROM unnest('{alias,attribute,attribute_source,cannot_link,channel,consent,contact,erased,erased_customer,
-			merge_log,retention,shared_identity,source_property,static_member,suppression,tag}'::name[]) AS t,
+	people => q{SELECT t, x.rows FROM unnest('{alias,attribute,attribute_source,cannot_link,channel,code_pool,code_redemption,consent,contact,
+			customer_code,erased,erased_customer,merge_log,promo_code,retention,shared_identity,source_property,static_member,suppression,tag}'::name[]) AS t,
 		LATERAL query_to_xml(format('SELECT count(*), string_agg(t::text, %L ORDER BY t::text) FROM crm.%I AS t', E'\n', t), true, true, '') AS x(rows)
 		ORDER BY 1},
 	cards => q{SELECT p.c, crm.customer_card(p.c) FROM (SELECT DISTINCT customer_id FROM crm.identity UNION SELECT customer_id FROM crm.tag) AS p(c) ORDER BY 1},
