@@ -42,7 +42,7 @@ CREATE FUNCTION crm.configure(name text, value text) RETURNS void
 	SET TimeZone = 'UTC'							-- what is tried below ends with the function
 AS $function$
 DECLARE
-	known CONSTANT text[] := ARRAY['timezone', 'country'];
+	known CONSTANT text[] := ARRAY['timezone', 'country', 'holdout'];
 	checked text := configure.value;
 	zone CONSTANT text := crm.timezone();
 BEGIN
@@ -85,6 +85,13 @@ BEGIN
 				HINT = 'Give the two letters of ISO 3166, such as RU or GB.';
 		END IF;
 		checked := upper(configure.value COLLATE "C");
+	ELSIF configure.name = 'holdout' THEN
+		IF configure.value !~ '^([0-9]{1,2}|100)$' THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'invalid_parameter_value',
+				MESSAGE = format('invalid holdout "%s"', configure.value),
+				HINT = 'Give a whole number of percent, such as 5.';
+		END IF;
 	END IF;
 
 	IF configure.value IS NOT NULL THEN
@@ -105,4 +112,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.configure(text, text) IS
-'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone; country, the two letters of ISO 3166 of the country in which phone numbers without + are (default none), in any case of letters; the customers'' phones are read anew by the next crm.refresh_identities() or refresh. Error 22023 for an unknown setting or zone, and for a country that is not two letters';
+'sets a setting of this database''s crm_marketing; a NULL value sets it back to its default. Settings: timezone, the full name of the zone in which the shop''s days begin (default UTC); when it changes, all feeds are stale until crm.refresh_segments(), and crm.rebuild_feeds() is to be called first if a feed''s text has an instant without zone; country, the two letters of ISO 3166 of the country in which phone numbers without + are (default none), in any case of letters; the customers'' phones are read anew by the next crm.refresh_identities() or refresh; holdout, how many percent of people get no marketing at all, for comparison (default 0). Error 22023 for an unknown setting or zone, a country that is not two letters, and a holdout that is no percentage';

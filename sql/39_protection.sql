@@ -11,7 +11,7 @@ CREATE TABLE crm.retention (
 COMMENT ON TABLE crm.retention IS
 'how long what is stored is kept, as crm.set_retention() was told; what has no row is kept for ever. crm.apply_retention() deletes';
 COMMENT ON COLUMN crm.retention.kind IS
-'event: tracked events of all kinds; event:KIND: those of one; promo_code: codes that are of no more use; membership_change, score_change, merge_log: the table of this name';
+'event: tracked events of all kinds; event:KIND: those of one; promo_code: codes that are of no more use; membership_change, score_change, merge_log, promo_code, message, run, task: the table of this name';
 COMMENT ON COLUMN crm.retention.keep IS 'how long, counted from the instant of each entry; of a code, from when it was redeemed or withdrawn, or has expired';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.retention', '');
@@ -22,18 +22,19 @@ SELECT pg_catalog.pg_extension_config_dump('crm.retention', '');
 
 CREATE FUNCTION crm.customer_tables() RETURNS TABLE (relation name, columns name[])
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	ROWS 20
+	ROWS 30
 BEGIN ATOMIC
 	VALUES ('alias'::name, '{alias,into_id,customer_id}'::name[]), ('attribute', '{customer_id}'),
 		   ('cannot_link', '{customer_a,customer_b}'), ('code_redemption', '{customer_id}'), ('consent', '{customer_id}'),
 		   ('contact', '{customer_id}'), ('customer_code', '{customer_id}'), ('customer_score', '{customer_id}'),
-		   ('deadline', '{customer_id}'), ('event', '{customer_id}'),
-		   ('event_key', '{customer_id}'), ('identity', '{customer_id}'), ('item_due', '{customer_id}'),
-		   ('heard', '{customer_id}'), ('interest', '{customer_id}'), ('membership', '{customer_id}'),
-		   ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'), ('occurrence', '{customer_id}'),
-		   ('occurrence_queue', '{customer_id}'),
-		   ('pending', '{customer_id}'), ('score_change', '{customer_id}'), ('static_member', '{customer_id}'),
-		   ('tag', '{customer_id}');
+		   ('deadline', '{customer_id}'), ('delivery', '{customer_id}'), ('event', '{customer_id}'),
+		   ('event_key', '{customer_id}'), ('heard', '{customer_id}'), ('identity', '{customer_id}'),
+		   ('interest', '{customer_id}'), ('item_due', '{customer_id}'), ('membership', '{customer_id}'),
+		   ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'), ('message', '{customer_id}'),
+		   ('occurrence', '{customer_id}'), ('occurrence_queue', '{customer_id}'), ('outbox', '{customer_id}'),
+		   ('pending', '{customer_id}'), ('run', '{customer_id}'), ('run_step', '{customer_id}'),
+		   ('score_change', '{customer_id}'), ('static_member', '{customer_id}'), ('tag', '{customer_id}'),
+		   ('task', '{customer_id}');
 END;
 COMMENT ON FUNCTION crm.customer_tables() IS
 'the tables of schema crm whose rows are about one customer, and the columns that say about whom: what is exported and erased. The change log, whose rows go within seconds, is erased besides';
@@ -303,7 +304,7 @@ CREATE FUNCTION crm.set_retention(kind text, keep interval) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	others CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log', 'promo_code'];
+	others CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log', 'promo_code', 'message', 'run', 'task'];
 	tracked boolean;
 BEGIN
 	IF set_retention.kind IS NULL THEN
@@ -345,7 +346,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.set_retention(text, interval) IS
-'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, merge_log, or promo_code (codes that were redeemed or withdrawn, or have expired, counted from then). Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
+'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, merge_log, promo_code (codes that were redeemed or withdrawn, or have expired, counted from then), message (messages that are finished, with what providers told of them), run (runs of campaigns that are over), or task (tasks that are over). Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
 
 CREATE FUNCTION crm.apply_retention(at timestamptz DEFAULT crm.now()) RETURNS TABLE (kind text, removed bigint)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -400,6 +401,8 @@ BEGIN
 			END IF;
 		ELSIF rule.kind = 'promo_code' THEN
 			n := crm.drop_codes_before(rule.before);
+		ELSIF rule.kind IN ('message', 'run', 'task') THEN
+			EXECUTE format('SELECT crm.%I($1)', format('drop_%ss_before', rule.kind)) INTO n USING rule.before;
 		ELSE
 			EXECUTE format('DELETE FROM crm.%I AS l WHERE l.at < $1', rule.kind) USING rule.before;
 			GET DIAGNOSTICS n = ROW_COUNT;

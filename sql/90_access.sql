@@ -15,7 +15,8 @@ RETURN ARRAY(
 			   WHEN 'crm' THEN (c.relname, a.attname) IN (
 					('identity', 'value'), ('identity', 'raw'), ('shared_identity', 'value'), ('contact', 'address'),
 					('suppression', 'address_hash'), ('erased', 'address_hash'), ('consent', 'proof'), ('event_key', 'event_key'),
-					('watch', 'error'), ('promo_code', 'code'), ('customer_code', 'code'),
+					('watch', 'error'), ('promo_code', 'code'), ('customer_code', 'code'), ('message', 'code'), ('message', 'data'),
+					('run', 'code'), ('run', 'event'), ('run', 'error'), ('task', 'note'), ('delivery', 'detail'),
 					('change_log_0', 'key'), ('change_log_1', 'key'), ('change_log_2', 'key'),
 					('tick_error', 'message'), ('tick_error', 'detail'), ('tick_error', 'hint'), ('tick_error', 'context'))
 		   END
@@ -64,20 +65,23 @@ DECLARE
 	-- Who reads may call all that is not volatile, what the views call, and these, which write nothing
 	readers CONSTANT text[] := ARRAY['is_member', 'members', 'preview', 'profile_of', 'segment_size', 'verify_segments'];
 	-- save those that give or recognise addresses, if that is not one's work
-	addresses CONSTANT text[] := ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates', 'export_customer',
+	addresses CONSTANT text[] := ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates', 'export_customer',
 									   'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased'];
 	-- and these at one's own level
 	writers CONSTANT jsonb := '{
 		"analyst":  [],
 		"backend":  ["track", "identify", "link_identity", "unlink_identity", "set_contact", "reset_contact", "record_consent",
 					 "unsubscribe", "suppress_address", "set_attributes", "add_tag", "remove_tag", "take_code", "redeem_code",
-					 "release_code"],
+					 "release_code", "send_message", "record_delivery"],
 		"operator": ["find_customer", "find_customers", "customer_card", "set_contact", "reset_contact", "record_consent",
-					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "code_is_valid", "now"],
-		"sender":   ["claim_messages", "ack", "nack", "record_delivery"],
+					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "code_is_valid", "next_task", "finish_task", "now"],
+		"sender":   ["claim_messages", "ack_messages", "nack_message", "record_delivery", "expire_leases", "unknown_messages",
+					 "redrive_messages", "redrive", "now"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
 					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores", "define_code_pool", "add_codes",
-					 "withdraw_code", "drop_code_pool"]
+					 "withdraw_code", "drop_code_pool", "set_template", "drop_template", "create_campaign", "add_step",
+					 "campaign_from_json", "start_campaign", "pause_campaign", "stop_campaign", "drop_campaign", "migrate_runs",
+					 "create_broadcast", "set_cap", "drop_cap", "set_channel_rule"]
 	}';
 	reads CONSTANT boolean := level IN ('analyst', 'backend', 'marketer');
 	reads_addresses CONSTANT boolean := level = 'backend';

@@ -19,18 +19,8 @@
 #include "feed/feed.h"
 #include "predicate/eval.h"
 #include "predicate/predicate_functions.h"
+#include "segment/ask.h"
 #include "segment/population.h"
-#include "segment/segment.h"
-
-/* A predicate compiled among the stored segments. */
-typedef struct Question
-{
-	SegmentCatalog *catalog;
-	AstNode    *tree;
-	Program    *program;
-	int			root;
-	Evaluation *evaluation;
-} Question;
 
 static void
 question_compile(Question *question, SegmentResolver resolver)
@@ -40,11 +30,21 @@ question_compile(Question *question, SegmentResolver resolver)
 	question->evaluation = evaluation_create(question->program, calendar_zone(clock_timezone()));
 }
 
-static void
+static bool
+names_segment(AstNode *node, void *context)
+{
+	*(bool *) context |= node->tag == AST_IN_SEGMENT;
+	return true;
+}
+
+void
 question_init(Question *question, const Predicate *predicate)
 {
-	question->catalog = segment_catalog_load();
+	bool		segments = false;
+
 	question->tree = predicate_tree(predicate);
+	predicate_walk(question->tree, names_segment, &segments);
+	question->catalog = segments ? segment_catalog_load() : palloc0(sizeof(SegmentCatalog));
 	question_compile(question, segment_resolver);
 }
 

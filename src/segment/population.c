@@ -616,7 +616,7 @@ population_scan(const PopulationRequest *request, PopulationSink sink, void *con
 
 	memset(population, 0, sizeof(*population));
 	customers = request->customers != NULL ? request->customers : feed_all_customers();
-	evaluation_set_instant(request->evaluation, request->from, false, 0);
+	evaluation_set_instant(request->evaluation, request->from, request->has_entry, request->entry);
 	since = evaluation_lookback(request->evaluation);
 	store = make_store(request);
 

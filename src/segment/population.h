@@ -59,6 +59,8 @@ typedef struct PopulationRequest
 	Evaluation *evaluation;
 	const Program *program;
 	TimestampTz from;			/* of each kind, only events are read that matter at this instant or later */
+	bool		has_entry;		/* "since entry" may be asked, of this entry or later ones */
+	TimestampTz entry;
 	bool		memberships;	/* stored ones are wanted, and deadlines */
 	bool		deadlines;
 	bool		statics;		/* static segments are wanted, although no node may ask for them */

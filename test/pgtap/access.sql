@@ -65,7 +65,7 @@ CREATE FUNCTION pg_temp.partly_readable(role text) RETURNS TABLE (relation text,
 CREATE TEMP TABLE about_people AS SELECT unnest(ARRAY['link_identity', 'unlink_identity', 'set_contact', 'reset_contact', 'record_consent',
 	'unsubscribe', 'suppress_address', 'set_attributes', 'add_tag', 'remove_tag']) AS name;
 -- What gives or recognises addresses
-CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'duplicates',
+CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates',
 	'export_customer', 'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased']) AS name;
 CREATE FUNCTION pg_temp.writable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT r.oid::regclass::text FROM member_relation AS r
@@ -119,7 +119,11 @@ SELECT set_eq($$SELECT p.relation, p.columns FROM pg_temp.partly_readable('Regre
 			 ('crm.watch', 'watch_id,kind,relation,relation_name,key,mapping,search_path,definer,files'),
 			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source'),
 			 ('crm.promo_code', 'code_id,pool,taken_at,valid_until,redeemed_at,reference,withdrawn_at'),
-			 ('crm.customer_code', 'customer_id,pool,occasion,code_id,taken_at')$$,
+			 ('crm.customer_code', 'customer_id,pool,occasion,code_id,taken_at'),
+			 ('crm.message', 'customer_id,message_id,channel,purpose,transactional,priority,guard_id,campaign,run_id,step,arm,message_key,template,language,entry,event_kind,event_at,condition,created_at,due_at,useful_until,state,reason,handed_at,finished_at,token,provider_id,template_version'),
+			 ('crm.delivery', 'customer_id,message_id,kind,provider_key,at'),
+			 ('crm.run', 'customer_id,run_id,campaign_id,version,occurrence,event_kind,event_at,entry,begun_at,held,state,reason,step,step_at,looked_at,wake_at,goal_at,finished_at,arms,errors'),
+			 ('crm.task', 'customer_id,task_id,campaign,step,run_id,guard_id,entry,channel,purpose,transactional,assignee,script,due_at,deadline,state,reason,result,taken_at,finished_at')$$,
 	'which is all but addresses and codes');
 SELECT set_eq($$SELECT * FROM pg_temp.partly_readable('regress_crm_marketer')$$, $$SELECT * FROM pg_temp.partly_readable('Regress "Analyst"')$$,
 	'a marketer reads the same');
@@ -142,11 +146,11 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_backend')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname IN (SELECT a.name FROM addresses AS a UNION SELECT p.name FROM about_people AS p)
-							OR f.proname IN ('track', 'identify', 'take_code', 'redeem_code', 'release_code')$$,
-	'a backend tracks events besides, writes and reads of people, handles codes, and nothing else');
+							OR f.proname IN ('track', 'identify', 'take_code', 'redeem_code', 'release_code', 'send_message', 'record_delivery')$$,
+	'a backend tracks events besides, writes and reads of people, handles codes, sends, and nothing else');
 SELECT set_eq($$SELECT f.proname::text FROM member_function AS f WHERE has_function_privilege('regress_crm_operator', f.oid, 'EXECUTE')$$,
 	$$SELECT p.name FROM about_people AS p WHERE p.name NOT IN ('link_identity', 'unlink_identity', 'suppress_address')
-	   UNION VALUES ('customer_card'), ('find_customer'), ('find_customers'), ('code_is_valid'), ('now')$$,
+	   UNION VALUES ('customer_card'), ('find_customer'), ('find_customers'), ('code_is_valid'), ('next_task'), ('finish_task'), ('now')$$,
 	'an operator finds a customer, sees his card and writes of him, and nothing else');
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_operator') UNION SELECT p.relation FROM pg_temp.partly_readable('regress_crm_operator') AS p$$,
 	'and reads no table');
@@ -157,8 +161,10 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_marketer')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname ~ '^(create|create_static|alter|rename|drop|add_to|remove_from)_segment$'
 							OR f.proname IN ('refresh_segments', 'refresh_scores', 'define_code_pool', 'add_codes', 'withdraw_code',
-											 'drop_code_pool')$$,
-	'a marketer makes segments and code pools besides, and nothing else');
+											 'drop_code_pool', 'set_template', 'drop_template', 'create_campaign', 'add_step',
+											 'campaign_from_json', 'start_campaign', 'pause_campaign', 'stop_campaign', 'drop_campaign',
+											 'migrate_runs', 'create_broadcast', 'set_cap', 'drop_cap', 'set_channel_rule')$$,
+	'a marketer makes segments, code pools, campaigns and their rules besides, and nothing else');
 SELECT is_empty($$SELECT f.oid::regprocedure::text FROM member_function AS f
 				   WHERE f.proname = 'track' OR f.proname ~ '^(create|alter|drop)_segment$'
 				 EXCEPT SELECT pg_temp.callable('regress_crm_backend')
@@ -169,7 +175,8 @@ SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_
 	'no level writes to tables itself');
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
-						 WHERE f.proname IN ('claim_messages', 'ack', 'nack', 'record_delivery')$$,
+						 WHERE f.proname IN ('claim_messages', 'ack_messages', 'nack_message', 'record_delivery', 'expire_leases', 'unknown_messages',
+											 'redrive_messages', 'redrive', 'now')$$,
 	'a sender calls only what handles messages');
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_sender')$$, 'and reads no table');
 SELECT ok(NOT has_table_privilege('regress_crm_sender', 'crm_feed.regress_after', 'SELECT'), 'nor a feed');

@@ -61,6 +61,7 @@ INSERT INTO not_dumped VALUES
 	('crm.occurrence_seq', 'the order of it'),
 	('crm.heard', 'who has changed since is looked at with the first refresh'),
 	('crm.follower', 'has its rows from the script'),
+	('crm.handed', 'the rate of the last seconds'),
 	('crm.tick_error', 'errors of this server'),
 	('crm.tick_error_id_seq', 'their ids');
 

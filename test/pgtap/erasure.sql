@@ -16,16 +16,22 @@ CREATE TEMP VIEW our_table AS
 CREATE TEMP TABLE exempt (relname name PRIMARY KEY, why text NOT NULL);
 INSERT INTO exempt VALUES
 	('attribute_source', 'names of sources'),
+	('campaign', 'definitions, written by people'),
+	('campaign_version', 'as campaign'),
+	('cap', 'rules'),
 	('change_cursor', 'positions in the log'),
 	('change_log_0', 'keys of what was changed just now; erased besides, as far as they are a customer''s'),
 	('change_log_1', 'as change_log_0'),
 	('change_log_2', 'as change_log_0'),
 	('change_log_current', 'a number'),
 	('channel', 'names of channels'),
+	('channel_rule', 'rules'),
 	('code_pool', 'names of pools'),
 	('erased', 'hashes'),
 	('erased_customer', 'an id alone, which the shop still has'),
 	('follower', 'names of functions'),
+	('guard', 'conditions, written by people'),
+	('handed', 'numbers'),
 	('promo_code', 'codes, which are nobody''s here; orders for which a person redeemed some are erased besides'),
 	('retention', 'names of tables'),
 	('rfm_map', 'names of classes'),
@@ -36,6 +42,7 @@ INSERT INTO exempt VALUES
 	('source', 'texts of the shop''s feeds'),
 	('source_property', 'names of properties'),
 	('suppression', 'hashes'),
+	('template', 'texts with placeholders'),
 	('tick_error', 'the last errors; those that tell an identity of his are erased besides'),
 	('watch', 'names of tables');
 
@@ -74,8 +81,11 @@ SELECT is_empty($$
 	 WHERE a.attname <> ALL (t.columns)
 	   -- a table's own numbers
 	   AND (o.relname, a.attname) NOT IN (('code_redemption', 'code_id'), ('consent', 'consent_id'), ('customer_code', 'code_id'),
-										  ('heard', 'seq'), ('membership_change', 'change_id'), ('merge_log', 'merge_id'),
-										  ('occurrence_queue', 'seq'), ('pending', 'seq'), ('score_change', 'change_id'))
+										  ('delivery', 'message_id'), ('heard', 'seq'), ('membership_change', 'change_id'),
+										  ('merge_log', 'merge_id'), ('message', 'message_id'), ('message', 'run_id'), ('message', 'token'),
+										  ('occurrence_queue', 'seq'), ('outbox', 'message_id'), ('outbox', 'token'), ('pending', 'seq'),
+										  ('run', 'run_id'), ('run_step', 'entry_id'), ('run_step', 'run_id'), ('score_change', 'change_id'),
+										  ('task', 'run_id'), ('task', 'task_id'))
 $$, 'and no other column of these tables could be a customer');
 
 ------------------------------------------------------------------------------------------------------------------
@@ -117,6 +127,13 @@ BEGIN
 	INSERT INTO crm.occurrence_queue VALUES (1000000 + customer % 1000, second, 1, 'order', now(), now());
 	INSERT INTO crm.interest VALUES (customer);
 	INSERT INTO crm.heard (customer_id) VALUES (customer);
+	PERFORM crm.enqueue_message(customer, 'email', 'none', jsonb_build_object('text', payload));
+	INSERT INTO crm.delivery VALUES (customer, 1, 'click', payload, now(), jsonb_build_object('url', payload));
+	INSERT INTO crm.run (customer_id, campaign_id, version, occurrence, entry, begun_at, state, step_at, looked_at, event)
+	VALUES (second, 1, 1, payload, now(), now(), 'ended', now(), now(), jsonb_build_object('text', payload));
+	INSERT INTO crm.run_step (customer_id, run_id, campaign_id, step, at, outcome) VALUES (second, 1, 1, payload, now(), 'done');
+	INSERT INTO crm.task (customer_id, channel, purpose, transactional, assignee, script, due_at, note)
+	VALUES (customer, 'call', 'service', true, 'anna', 'none', now(), jsonb_build_object('text', payload));
 	INSERT INTO crm.change_log_0 (xid, watch_id, id) VALUES ('3', 0, customer);
 	INSERT INTO crm.change_log_1 (xid, watch_id, id) SELECT '3', w.watch_id, customer FROM crm.watch AS w;
 	INSERT INTO crm.change_log_2 (xid, watch_id, key) SELECT '3', w.watch_id, ARRAY[payload] FROM crm.watch AS w;

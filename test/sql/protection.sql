@@ -118,7 +118,7 @@ SELECT profile_of(3) IS NOT NULL AS back, is_member(3, 'by hand'), is_erased('cu
 
 -- kept as long as was said
 SELECT * FROM apply_retention();
-SELECT track(3, 'view', '{}', m), track(3, 'search', '{}', m, m::text), track(4, 'click', '{}', m)
+SELECT track(3, 'view', '{}', m), track(3, 'search', '{}', m, m::text), track(4, 'login', '{}', m)
   FROM unnest(ARRAY['2025-01-15Z', '2025-06-15Z', '2025-06-25Z', '2025-12-15Z', '2026-01-15Z']::timestamptz[]) AS m;
 SELECT merge_customers(4, 5), unmerge_customers(5);
 SELECT set_retention('event', '6 months'), set_retention('merge_log', '1 day');
@@ -127,13 +127,13 @@ SELECT * FROM apply_retention('2025-12-20Z');
 SELECT kind, array_agg(at ORDER BY at) FROM crm.event GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM crm.event_key;
 -- one kind for less, another for longer than the others
-SELECT set_retention('event:search', '1 month'), set_retention('event:click', '2 years');
+SELECT set_retention('event:search', '1 month'), set_retention('event:login', '2 years');
 SELECT * FROM apply_retention('2026-01-20Z');
 SELECT kind, array_agg(at ORDER BY at) FROM crm.event GROUP BY 1 ORDER BY 1;
 SELECT * FROM apply_retention('2026-06-20Z');
 SELECT kind, array_agg(at ORDER BY at) FROM crm.event GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM crm.event_key;
-SELECT set_retention('event', NULL), set_retention('event:click', NULL), set_retention('event:click', NULL), set_retention('membership_change', '1 year'),
+SELECT set_retention('event', NULL), set_retention('event:login', NULL), set_retention('event:login', NULL), set_retention('membership_change', '1 year'),
 	   set_retention('score_change', '1 year');
 SELECT * FROM apply_retention('2030-01-01Z');
 SELECT count(*) FROM crm.merge_log;

@@ -77,11 +77,11 @@ CALL settle('2026-03-01 22:45Z');
 SELECT count(*) FROM told;
 
 -- whoever is of interest is heard of when anything of theirs changes, also what no segment asks for
-SELECT crm.track(1, 'click', '{}');
+SELECT crm.track(1, 'login', '{}');
 INSERT INTO crm.interest VALUES (1), (3);
 CALL settle('2026-03-01 22:50Z');
 SELECT customer_id FROM crm.heard;
-SELECT crm.track(2, 'click', '{}'), crm.track(3, 'click', '{}');
+SELECT crm.track(2, 'login', '{}'), crm.track(3, 'login', '{}');
 CALL settle('2026-03-01 22:51Z');
 SELECT customer_id FROM crm.heard ORDER BY seq;
 -- under the name of whom he was merged into as well

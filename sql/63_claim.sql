@@ -1,0 +1,614 @@
+-- Handing out: crm.claim_messages(), where everything is decided.
+--
+-- Customers are locked first, and then a new snapshot is taken, which each statement below does by itself: what has committed
+-- before, an order, a refusal, another message, is seen. What commits later is the one race that is left, and is seen as such in
+-- the report. Two sessions never decide of one person at the same time, so caps are exact.
+
+CREATE TABLE crm.cap (
+	cap			text NOT NULL PRIMARY KEY,
+	max			int NOT NULL,
+	per			interval,
+	calendar	text CHECK (calendar IN ('day', 'week', 'month')),
+	channels	text[],
+	purposes	text[],
+	CONSTRAINT cap_span CHECK ((per IS NULL) <> (calendar IS NULL))
+);
+COMMENT ON TABLE crm.cap IS 'how many messages a person gets at the most, as crm.set_cap() was told';
+COMMENT ON COLUMN crm.cap.cap IS 'its name';
+COMMENT ON COLUMN crm.cap.max IS 'so many';
+COMMENT ON COLUMN crm.cap.per IS 'within any span of time of this length; NULL where the calendar counts';
+COMMENT ON COLUMN crm.cap.calendar IS 'within each day, week (from Monday) or month of the customer''s zone';
+COMMENT ON COLUMN crm.cap.channels IS 'of these channels; NULL: of all';
+COMMENT ON COLUMN crm.cap.purposes IS 'for these purposes; NULL: for all';
+
+CREATE TABLE crm.channel_rule (
+	channel			text NOT NULL PRIMARY KEY,
+	quiet_from		time,
+	quiet_to		time,
+	rate			int,
+	rate_per		interval NOT NULL DEFAULT '1 second',
+	lease			interval NOT NULL DEFAULT '5 minutes',
+	max_attempts	int NOT NULL DEFAULT 8,
+	retry_after		interval NOT NULL DEFAULT '1 minute',
+	on_expiry		text NOT NULL DEFAULT 'unknown' CHECK (on_expiry IN ('unknown', 'retry'))
+);
+COMMENT ON TABLE crm.channel_rule IS 'how messages of a channel are handed out, as crm.set_channel_rule() was told';
+COMMENT ON COLUMN crm.channel_rule.channel IS 'channel';
+COMMENT ON COLUMN crm.channel_rule.quiet_from IS 'from this local time of the customer''s';
+COMMENT ON COLUMN crm.channel_rule.quiet_to IS 'to this one nothing goes but what is transactional';
+COMMENT ON COLUMN crm.channel_rule.rate IS 'so many at the most';
+COMMENT ON COLUMN crm.channel_rule.rate_per IS 'in any such span of time';
+COMMENT ON COLUMN crm.channel_rule.lease IS 'how long a sender has to say what became of a message';
+COMMENT ON COLUMN crm.channel_rule.max_attempts IS 'how often one is handed out before it is given up';
+COMMENT ON COLUMN crm.channel_rule.retry_after IS 'how long after the first failure; twice as long after each further one';
+COMMENT ON COLUMN crm.channel_rule.on_expiry IS
+'what becomes of a message whose lease runs out: unknown, for somebody to look; or retry, where the provider drops a second one of the same id';
+
+CREATE TABLE crm.handed (
+	channel		text NOT NULL,
+	at			timestamptz NOT NULL,
+	count		int NOT NULL
+);
+CREATE INDEX handed_channel_at_idx ON crm.handed (channel, at);
+COMMENT ON TABLE crm.handed IS 'how many messages were handed out when, of channels that have a rate';
+COMMENT ON COLUMN crm.handed.channel IS 'channel';
+COMMENT ON COLUMN crm.handed.at IS 'when';
+COMMENT ON COLUMN crm.handed.count IS 'how many';
+COMMENT ON INDEX crm.handed_channel_at_idx IS 'what was handed out last';
+
+CREATE SEQUENCE crm.claim_token_seq;
+COMMENT ON SEQUENCE crm.claim_token_seq IS 'tokens of hand-outs';
+
+SELECT pg_catalog.pg_extension_config_dump('crm.cap', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.channel_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.claim_token_seq', '');
+
+CREATE FUNCTION crm.set_cap(cap text, max int, per interval DEFAULT NULL, calendar text DEFAULT NULL, channels text[] DEFAULT NULL,
+							purposes text[] DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	IF set_cap.cap IS NULL OR set_cap.max IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name and number of a cap must not be null';
+	END IF;
+	IF set_cap.max < 0 OR (set_cap.per IS NULL) = (set_cap.calendar IS NULL) OR set_cap.per <= interval '0'
+		OR set_cap.per > interval '1 year' OR set_cap.calendar NOT IN ('day', 'week', 'month')
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid cap "%s"', set_cap.cap),
+			DETAIL = 'It is for a span of time of at most a year, per, or for each day, week or month, calendar; and not negative.',
+			HINT = 'For example crm.set_cap(''weekly'', 3, per => ''7 days'').';
+	END IF;
+	PERFORM crm.channel_kind(c) FROM unnest(set_cap.channels) AS c;
+	INSERT INTO crm.cap AS c (cap, max, per, calendar, channels, purposes)
+	VALUES (set_cap.cap, set_cap.max, set_cap.per, set_cap.calendar, set_cap.channels, set_cap.purposes)
+	ON CONFLICT ON CONSTRAINT cap_pkey DO UPDATE
+		SET max = excluded.max, per = excluded.per, calendar = excluded.calendar, channels = excluded.channels, purposes = excluded.purposes;
+END
+$function$;
+COMMENT ON FUNCTION crm.set_cap(text, int, interval, text, text[], text[]) IS
+'a person gets at most so many messages in any span of time (per), or in each day, week or month of his zone (calendar), of some channels and purposes or of all; transactional ones are not counted and not held back. What goes beyond waits while it is useful; the room goes to the highest priority. A cap of the same name is replaced. Errors: 22004 NULL, 22023 an invalid cap, 42704 unknown channel';
+
+CREATE FUNCTION crm.drop_cap(cap text) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	DELETE FROM crm.cap AS c WHERE c.cap = drop_cap.cap;
+	RETURN FOUND;
+END
+$function$;
+COMMENT ON FUNCTION crm.drop_cap(text) IS 'ends a cap; false if there is none of this name. What waits for it goes at the instant it was put off to';
+
+CREATE FUNCTION crm.set_channel_rule(channel text, quiet_from time DEFAULT NULL, quiet_to time DEFAULT NULL, rate int DEFAULT NULL,
+									 rate_per interval DEFAULT '1 second', lease interval DEFAULT '5 minutes', max_attempts int DEFAULT 8,
+									 retry_after interval DEFAULT '1 minute', on_expiry text DEFAULT 'unknown') RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	PERFORM crm.channel_kind(set_channel_rule.channel);
+	IF (set_channel_rule.quiet_from IS NULL) <> (set_channel_rule.quiet_to IS NULL) OR set_channel_rule.quiet_from = set_channel_rule.quiet_to
+		OR set_channel_rule.rate < 1 OR coalesce(set_channel_rule.rate_per <= interval '0' OR set_channel_rule.rate_per > interval '1 day', true)
+		OR coalesce(set_channel_rule.lease < interval '1 second' OR set_channel_rule.lease > interval '1 day', true)
+		OR coalesce(set_channel_rule.max_attempts NOT BETWEEN 1 AND 100, true)
+		OR coalesce(set_channel_rule.retry_after < interval '0' OR set_channel_rule.retry_after > interval '1 day', true)
+		OR coalesce(set_channel_rule.on_expiry NOT IN ('unknown', 'retry'), true)
+	THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid rule for channel "%s"', set_channel_rule.channel),
+			DETAIL = 'Quiet hours have two different ends or none; the rate is positive, per at most a day; a lease is a second to a day; attempts are 1 to 100; on_expiry is unknown or retry.';
+	END IF;
+	INSERT INTO crm.channel_rule AS r (channel, quiet_from, quiet_to, rate, rate_per, lease, max_attempts, retry_after, on_expiry)
+	VALUES (set_channel_rule.channel, set_channel_rule.quiet_from, set_channel_rule.quiet_to, set_channel_rule.rate, set_channel_rule.rate_per,
+			set_channel_rule.lease, set_channel_rule.max_attempts, set_channel_rule.retry_after, set_channel_rule.on_expiry)
+	ON CONFLICT ON CONSTRAINT channel_rule_pkey DO UPDATE
+		SET quiet_from = excluded.quiet_from, quiet_to = excluded.quiet_to, rate = excluded.rate, rate_per = excluded.rate_per,
+			lease = excluded.lease, max_attempts = excluded.max_attempts, retry_after = excluded.retry_after, on_expiry = excluded.on_expiry;
+END
+$function$;
+COMMENT ON FUNCTION crm.set_channel_rule(text, time, time, int, interval, interval, int, interval, text) IS
+'how messages of a channel are handed out: quiet hours in the customer''s zone (they may go over midnight), at most rate per span of time, how long a lease is, how often and when a failed one is tried again, and what becomes of one whose lease runs out. Replaces the rule that there was. Errors: 22004 NULL channel, 42704 unknown channel, 22023 an invalid rule';
+
+CREATE FUNCTION crm.in_holdout(customer_id bigint, salt text, percent int) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+RETURN percent > 0 AND EXISTS (
+	SELECT
+	  FROM unnest(crm.ids_of(crm.resolve_customer(customer_id))) AS i
+	 CROSS JOIN LATERAL (SELECT sha256(convert_to(format('holdout:%s:%s', salt, i), 'UTF8')) AS hash) AS h
+	 WHERE (get_byte(h.hash, 0) * 65536 + get_byte(h.hash, 1) * 256 + get_byte(h.hash, 2)) * 100::bigint / 16777216 < percent);
+COMMENT ON FUNCTION crm.in_holdout(bigint, text, int) IS
+'whether a customer is one of so many percent who are held out for comparison: the same each time, by a hash of his id and the salt; a merged person is if any of his ids is. NULL gives NULL';
+
+CREATE FUNCTION crm.in_global_holdout(customer_id bigint) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+RETURN coalesce(crm.in_holdout(customer_id, 'global', (SELECT s.value::int FROM crm.setting AS s WHERE s.name = 'holdout')), false);
+COMMENT ON FUNCTION crm.in_global_holdout(bigint) IS
+'whether a customer is held out of all marketing: crm.configure(''holdout'', ...) says how many percent are. NULL gives NULL';
+
+CREATE FUNCTION crm.quiet_until(at timestamptz, quiet_from time, quiet_to time, zone text) RETURNS timestamptz
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	day CONSTANT date := (at AT TIME ZONE zone)::date;
+	d int;
+	begins timestamptz;
+	ends timestamptz;
+BEGIN
+	-- Those that began yesterday or today
+	FOR d IN -1 .. 0 LOOP
+		begins := (day + d + quiet_from) AT TIME ZONE zone;
+		ends := (day + d + CASE WHEN quiet_to <= quiet_from THEN 1 ELSE 0 END + quiet_to) AT TIME ZONE zone;
+		IF at >= begins AND at < ends THEN
+			RETURN ends;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION crm.quiet_until(timestamptz, time, time, text) IS
+'when the quiet hours end in which an instant is; NULL if it is in none, and for NULL. Both ends are local times of the zone, of two days where they go over midnight';
+
+CREATE FUNCTION crm.zones_of(customers bigint[]) RETURNS TABLE (customer_id bigint, zone text)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	FOR zones_of.customer_id, zones_of.zone IN
+		SELECT a.customer_id, min(a.value) FROM crm.read_attributes('{timezone,time_zone}', zones_of.customers) AS a GROUP BY a.customer_id
+	LOOP
+		BEGIN
+			PERFORM now() AT TIME ZONE zones_of.zone;
+			RETURN NEXT;
+		EXCEPTION WHEN invalid_parameter_value THEN
+			NULL;
+		END;
+	END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION crm.zones_of(bigint[]) IS 'the time zones of customers who have one of their own, the attribute timezone (or time_zone) of their feed';
+
+CREATE TYPE crm.claim_item AS (
+	message_id		bigint,
+	customer_id		bigint,
+	person			bigint,
+	mine			boolean,
+	channel			text,
+	purpose			text,
+	transactional	boolean,
+	priority		int,
+	due_at			timestamptz,
+	useful_until	timestamptz,
+	guard_id		int,
+	entry			timestamptz,
+	event_kind		text,
+	event_at		timestamptz,
+	condition		crm.predicate,
+	code			text,
+	attempts		int,
+	verdict			text,
+	until			timestamptz,
+	address			text
+);
+COMMENT ON TYPE crm.claim_item IS 'a message that is being decided: what it is, and the verdict (NULL: it may go; a reason, and until when it is put off, NULL: for good)';
+
+CREATE FUNCTION crm.decide_by_facts(items crm.claim_item[], at timestamptz) RETURNS crm.claim_item[]
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	question record;
+	answer record;
+BEGIN
+	-- Each predicate is asked of all together
+	FOR question IN
+		SELECT q.predicate, q.reason, q.forbids, array_agg(i.n ORDER BY i.n) AS numbers, array_agg(i.person ORDER BY i.n) AS persons,
+			   array_agg(CASE WHEN q.reason = 'void' THEN i.entry ELSE decide_by_facts.at END ORDER BY i.n) AS instants,
+			   array_agg(i.entry ORDER BY i.n) AS entries,
+			   array_agg(CASE WHEN q.reason = 'void' THEN i.event_kind END ORDER BY i.n) AS kinds,
+			   array_agg(CASE WHEN q.reason = 'void' THEN i.event_at END ORDER BY i.n) AS events
+		  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decide_by_facts.items) AS o) AS i
+		  LEFT JOIN crm.guard AS g ON g.guard_id = i.guard_id
+		 CROSS JOIN LATERAL (VALUES (1, g.trigger, 'void', false), (2, g.goal, 'goal', true), (3, i.condition, 'condition', false))
+			AS q(o, predicate, reason, forbids)
+		 WHERE i.verdict IS NULL AND q.predicate IS NOT NULL AND (q.reason <> 'void' OR i.event_kind IS NOT NULL)
+		 GROUP BY q.o, q.predicate, q.reason, q.forbids
+		 ORDER BY q.o
+	LOOP
+		FOR answer IN
+			SELECT question.numbers[n.n] AS n, a.truth
+			  FROM generate_subscripts(question.numbers, 1) AS n(n)
+			  LEFT JOIN crm.ask_customers(question.predicate, question.persons, question.instants, question.entries, question.kinds, question.events)
+						AS a ON a.number = n.n
+		LOOP
+			IF items[answer.n].verdict IS NULL AND answer.truth IS NOT DISTINCT FROM question.forbids THEN
+				items[answer.n].verdict := question.reason;
+			ELSIF items[answer.n].verdict IS NULL AND answer.truth IS NULL THEN
+				items[answer.n].verdict := 'gone';
+			END IF;
+		END LOOP;
+	END LOOP;
+	RETURN items;
+END
+$function$;
+COMMENT ON FUNCTION crm.decide_by_facts(crm.claim_item[], timestamptz) IS
+'decides messages by the facts of their customers: void, their deciding event decides nothing any more; goal, it is reached; condition, it is not true; gone, nothing is known of the customer';
+
+CREATE TYPE crm.usable_address AS (
+	address		text,
+	purposes	text[],
+	suppressed	boolean
+);
+COMMENT ON TYPE crm.usable_address IS 'an address, for which purposes it may be used, and whether it is suppressed; see crm.contact_rows()';
+
+CREATE TYPE crm.cap_room AS (
+	person		bigint,
+	max			int,
+	channels	text[],
+	purposes	text[],
+	frees		timestamptz[],
+	taken		int
+);
+COMMENT ON TYPE crm.cap_room IS
+'the room that a cap leaves a person: when what he has had so far is no longer counted, ascending, and how much of the room was given away since';
+
+CREATE FUNCTION crm.cap_rooms(persons bigint[], at timestamptz) RETURNS SETOF crm.cap_room
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+	WITH person AS MATERIALIZED (
+		SELECT p.id AS person, coalesce(z.zone, crm.timezone()) AS zone
+		  FROM unnest(cap_rooms.persons) AS p(id)
+		  LEFT JOIN crm.zones_of(CASE WHEN EXISTS (SELECT FROM crm.cap AS c WHERE c.calendar IS NOT NULL) THEN cap_rooms.persons ELSE '{}' END) AS z
+					ON z.customer_id = p.id
+	), had AS MATERIALIZED (
+		SELECT p.person, h.channel, h.purpose, h.handed_at
+		  FROM person AS p
+		 CROSS JOIN LATERAL unnest(crm.ids_of(p.person)) AS i(id)
+		 CROSS JOIN LATERAL (
+			SELECT m.channel, m.purpose, m.handed_at FROM crm.message AS m
+			 WHERE m.customer_id = i.id AND m.state IN ('sent', 'unknown') AND NOT m.transactional
+			UNION ALL
+			SELECT m.channel, m.purpose, o.handed_at
+			  FROM crm.outbox AS o
+			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+			 WHERE o.customer_id = i.id AND o.handed_at IS NOT NULL AND NOT m.transactional) AS h
+	)
+	SELECT p.person, c.max, c.channels, c.purposes,
+		   ARRAY(SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END
+				   FROM had AS h
+				  WHERE h.person = p.person AND (c.channels IS NULL OR h.channel = ANY (c.channels))
+					AND (c.purposes IS NULL OR h.purpose = ANY (c.purposes))
+					AND CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per > cap_rooms.at ELSE h.handed_at >= s.begins END
+				  ORDER BY 1), 0
+	  FROM person AS p
+	 CROSS JOIN crm.cap AS c
+	 CROSS JOIN LATERAL (
+		SELECT date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) AT TIME ZONE p.zone AS begins,
+			   (date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) + ('1 ' || c.calendar)::interval) AT TIME ZONE p.zone AS ends) AS s
+$function$;
+COMMENT ON FUNCTION crm.cap_rooms(bigint[], timestamptz) IS
+'the room that each cap leaves each of some people, who are no aliases, at an instant; whatever may have been sent is counted';
+
+CREATE FUNCTION crm.decide_by_caps(items crm.claim_item[], at timestamptz) RETURNS crm.claim_item[]
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	rooms crm.cap_room[] := ARRAY(SELECT r FROM crm.cap_rooms(ARRAY(SELECT DISTINCT i.person FROM unnest(decide_by_caps.items) AS i
+																	 WHERE i.verdict IS NULL), decide_by_caps.at) AS r);
+	n int;
+	r int;
+	binding int[];
+	full_at timestamptz;
+BEGIN
+	-- An auction: by priority, each takes a place under every cap that binds it, or none
+	FOR n, binding IN
+		SELECT i.n, ARRAY(SELECT o.n
+							FROM unnest(rooms) WITH ORDINALITY AS o(person, max, channels, purposes, frees, taken, n)
+						   WHERE o.person = i.person AND (o.channels IS NULL OR i.channel = ANY (o.channels))
+							 AND (o.purposes IS NULL OR i.purpose = ANY (o.purposes)))
+		  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(items) AS o) AS i
+		 WHERE i.verdict IS NULL AND NOT i.transactional
+		 ORDER BY i.priority DESC, i.due_at, i.message_id
+	LOOP
+		full_at := NULL;
+		FOREACH r IN ARRAY binding LOOP
+			IF cardinality(rooms[r].frees) + rooms[r].taken >= rooms[r].max THEN
+				-- there is room when enough of what was had counts no more; if others only go first now, soon
+				full_at := greatest(full_at, CASE WHEN cardinality(rooms[r].frees) >= rooms[r].max
+												  THEN coalesce(rooms[r].frees[cardinality(rooms[r].frees) - rooms[r].max + 1], 'infinity')
+												  ELSE decide_by_caps.at + interval '1 minute' END);
+			END IF;
+		END LOOP;
+		IF full_at IS NOT NULL THEN
+			items[n].verdict := 'cap';
+			items[n].until := full_at;
+			CONTINUE;
+		END IF;
+		FOREACH r IN ARRAY binding LOOP
+			rooms[r].taken := rooms[r].taken + 1;
+		END LOOP;
+	END LOOP;
+	RETURN items;
+END
+$function$;
+COMMENT ON FUNCTION crm.decide_by_caps(crm.claim_item[], timestamptz) IS
+'decides which of the messages that may go otherwise the caps have room for: those of the highest priority, then those that were due first';
+
+CREATE FUNCTION crm.decide(items crm.claim_item[], at timestamptz) RETURNS crm.claim_item[]
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	decided crm.claim_item[];
+	global_holdout CONSTANT int := (SELECT s.value::int FROM crm.setting AS s WHERE s.name = 'holdout');
+BEGIN
+	-- What the message itself and where it goes say; the address as crm.contact_for() finds it
+	SELECT array_agg(ROW(i.message_id, i.customer_id, i.person, i.mine, i.channel, i.purpose, i.transactional, i.priority, i.due_at, i.useful_until,
+						 i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, i.attempts,
+						 CASE WHEN g.state = 'stopped' THEN 'stopped'
+							  WHEN i.useful_until < decide.at THEN 'late'
+							  WHEN g.state = 'paused' THEN 'paused'
+							  WHEN c.address IS NULL THEN 'no address'
+							  WHEN NOT i.transactional AND NOT i.purpose = ANY (c.purposes) THEN 'no consent'
+							  WHEN c.suppressed THEN 'suppressed'
+							  WHEN NOT i.transactional AND (g.holdout > 0 AND crm.in_holdout(i.person, g.salt, g.holdout)
+															OR global_holdout > 0 AND crm.in_holdout(i.person, 'global', global_holdout))
+							  THEN 'holdout'
+							  WHEN i.code IS NOT NULL AND NOT crm.code_is_valid(i.code, decide.at) THEN 'code' END,
+						 CASE WHEN g.state = 'paused' THEN decide.at + interval '1 hour' END,
+						 c.address)::crm.claim_item ORDER BY i.n) INTO decided
+	  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decide.items) AS o) AS i
+	  LEFT JOIN crm.guard AS g ON g.guard_id = i.guard_id
+	  LEFT JOIN LATERAL (
+		SELECT (array_agg(ROW(r.address, r.purposes, r.suppressed)::crm.usable_address
+						  ORDER BY i.transactional OR i.purpose = ANY (r.purposes) DESC, r.suppressed, r.id <> i.person, r.id))[1] AS best
+		  FROM (SELECT r.* FROM crm.contact_rows(ARRAY(SELECT DISTINCT o.person FROM unnest(decide.items) AS o)) AS r OFFSET 0) AS r
+		 WHERE r.channel = i.channel AND r.customer_id = i.person) AS a ON true
+	 CROSS JOIN LATERAL (SELECT (a.best).address, (a.best).purposes, (a.best).suppressed) AS c;
+	decided := crm.decide_by_facts(decided, decide.at);
+
+	-- What is put off only
+	IF EXISTS (SELECT FROM crm.channel_rule AS r WHERE r.quiet_from IS NOT NULL AND r.channel IN (SELECT i.channel FROM unnest(decided) AS i)) THEN
+		SELECT array_agg(ROW(i.message_id, i.customer_id, i.person, i.mine, i.channel, i.purpose, i.transactional, i.priority, i.due_at, i.useful_until,
+							 i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, i.attempts,
+							 CASE WHEN q.until IS NOT NULL THEN 'quiet hours' ELSE i.verdict END, coalesce(q.until, i.until),
+							 i.address)::crm.claim_item ORDER BY i.n) INTO decided
+		  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decided) AS o) AS i
+		  LEFT JOIN crm.channel_rule AS r ON r.channel = i.channel
+		  LEFT JOIN crm.zones_of(ARRAY(SELECT DISTINCT o.person FROM unnest(decided) AS o WHERE o.verdict IS NULL)) AS z ON z.customer_id = i.person
+		  LEFT JOIN LATERAL (SELECT crm.quiet_until(decide.at, r.quiet_from, r.quiet_to, coalesce(z.zone, crm.timezone())) AS until) AS q
+					ON i.verdict IS NULL AND NOT i.transactional;
+	END IF;
+	IF EXISTS (SELECT FROM crm.cap) THEN
+		decided := crm.decide_by_caps(decided, decide.at);
+	END IF;
+	RETURN decided;
+END
+$function$;
+COMMENT ON FUNCTION crm.decide(crm.claim_item[], timestamptz) IS
+'decides messages of people who are no aliases, all that are due of each where a cap binds them: the verdict of each (NULL: it may go, at the address), and until when it is put off. Writes nothing';
+
+CREATE FUNCTION crm.template_customer(template text, channel text, customer_id bigint) RETURNS jsonb
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN EXISTS (SELECT
+						   FROM crm.template AS t
+						  CROSS JOIN LATERAL jsonb_each_text(t.parts) AS p
+						  CROSS JOIN LATERAL unnest(crm.template_names(p.value)) AS n
+						  WHERE t.template = template_customer.template AND t.channel = template_customer.channel
+							AND (n = 'customer' OR n LIKE 'customer.%'))
+			THEN (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of(template_customer.customer_id)) AS a) END;
+COMMENT ON FUNCTION crm.template_customer(text, text, bigint) IS
+'the attributes of a customer for a template, by name; NULL where the template asks for none';
+
+CREATE FUNCTION crm.claim_messages(channel text, worker text DEFAULT NULL, max int DEFAULT 100, lease interval DEFAULT NULL,
+								   at timestamptz DEFAULT crm.now())
+	RETURNS TABLE (message_id bigint, token bigint, customer_id bigint, address text, content jsonb, campaign text, step text, purpose text,
+				   attempt int)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	SET jit = off
+AS $function$
+DECLARE
+	rule crm.channel_rule;
+	positions record;
+	candidates record;
+	items crm.claim_item[];
+	handed bigint[];
+	customers bigint[];
+	contents jsonb[];
+	contexts jsonb[];
+	room int := claim_messages.max;
+	number bigint;
+	n int;
+	message text;
+BEGIN
+	IF claim_messages.channel IS NULL OR claim_messages.max IS NULL OR claim_messages.at IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'channel, number and instant of a claim must not be null';
+	ELSIF claim_messages.max NOT BETWEEN 1 AND 500 OR NOT isfinite(claim_messages.at) OR claim_messages.lease < interval '1 second' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'invalid claim',
+			DETAIL = 'It is of 1 to 500 messages, at a finite instant, for at least a second.';
+	ELSIF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'active_sql_transaction',
+			MESSAGE = 'messages cannot be claimed in a repeatable read or serializable transaction',
+			DETAIL = 'What was committed before they are handed out must be seen.',
+			HINT = 'Use the isolation level READ COMMITTED.';
+	END IF;
+	SELECT r.* INTO rule FROM crm.channel_rule AS r WHERE r.channel = claim_messages.channel;
+	IF NOT FOUND THEN
+		PERFORM crm.channel_kind(claim_messages.channel);
+		rule.lease := '5 minutes';
+	END IF;
+	IF rule.rate IS NOT NULL THEN
+		PERFORM pg_advisory_xact_lock(hashtext('crm.handed'), hashtext(claim_messages.channel));
+		room := least(room, rule.rate - coalesce((SELECT sum(h.count) FROM crm.handed AS h
+												   WHERE h.channel = claim_messages.channel AND h.at > claim_messages.at - rule.rate_per), 0));
+		IF room <= 0 THEN
+			RETURN;
+		END IF;
+	END IF;
+
+	-- Leases that have run out, then what is due: the highest priority first, and nobody whom another session has in hand
+	positions := crm.queue_positions(claim_messages.channel);
+	IF EXISTS (SELECT FROM crm.outbox AS o
+				WHERE o.channel = claim_messages.channel AND o.lane = -1 AND o.due_at <= claim_messages.at
+				  AND (o.due_at, o.message_id) >= (positions.due[1], positions.message[1])) THEN
+		PERFORM crm.expire_leases(claim_messages.at, claim_messages.channel);
+	END IF;
+	WITH found AS MATERIALIZED (
+		SELECT f.message_id, f.customer_id, f.lane, f.due_at, row_number() OVER () AS n
+		  FROM generate_series(9, 0, -1) AS l(lane)
+		 CROSS JOIN LATERAL (
+			SELECT o.message_id, o.customer_id, o.lane, o.due_at
+			  FROM crm.outbox AS o
+			 WHERE o.channel = claim_messages.channel AND o.lane = l.lane AND o.due_at <= claim_messages.at
+			   AND (o.due_at, o.message_id) >= (positions.due[l.lane + 2], positions.message[l.lane + 2])
+			 ORDER BY o.due_at, o.message_id
+			 LIMIT room
+			   FOR UPDATE SKIP LOCKED) AS f
+		 LIMIT room
+	), locked AS MATERIALIZED (
+		SELECT p.person, pg_try_advisory_xact_lock(hashtext('crm.message'), hashint8(p.person))
+						 AND pg_try_advisory_xact_lock_shared(hashtext('crm.alias'), hashint8(p.person) & 1023) AS locked
+		  FROM (SELECT DISTINCT crm.resolve_customer(f.customer_id) AS person FROM found AS f) AS p
+	)
+	SELECT array_agg(f.message_id ORDER BY f.n) AS ids, (SELECT array_agg(l.person) FROM locked AS l WHERE l.locked) AS persons,
+		   array_agg(f.lane::int ORDER BY f.n) AS lanes, array_agg(f.due_at ORDER BY f.n) AS due
+	  INTO candidates
+	  FROM found AS f;
+	IF candidates.ids IS NULL THEN
+		RETURN;
+	END IF;
+	PERFORM crm.remember_positions(claim_messages.channel, candidates.lanes, candidates.due, candidates.ids);
+	IF candidates.persons IS NULL THEN
+		RETURN;
+	END IF;
+
+	-- From here on with what is committed now
+	IF EXISTS (SELECT FROM crm.cap) THEN
+		SELECT array_agg(ROW(m.message_id, m.customer_id, p.id, m.message_id = ANY (candidates.ids), m.channel, m.purpose, m.transactional,
+							 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
+		  FROM unnest(candidates.persons) AS p(id)
+		 CROSS JOIN LATERAL unnest(crm.ids_of(p.id)) AS i(id)
+		  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
+		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id;
+	ELSE
+		SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
+							 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
+		  FROM unnest(candidates.ids) AS c(id)
+		  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
+		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+		 CROSS JOIN LATERAL (SELECT crm.resolve_customer(o.customer_id) AS person OFFSET 0) AS p
+		 WHERE p.person = ANY (candidates.persons);
+	END IF;
+	IF items IS NULL THEN
+		RETURN;
+	END IF;
+	items := crm.decide(items, claim_messages.at);
+
+	-- What is not to go, with its reason; where it is put off beyond its use, too
+	IF EXISTS (SELECT FROM unnest(items) AS i WHERE i.mine AND i.verdict IS NOT NULL) THEN
+		WITH refused AS MATERIALIZED (
+			SELECT i.message_id, i.customer_id, i.verdict
+			  FROM unnest(items) AS i
+			 WHERE i.mine AND i.verdict IS NOT NULL AND (i.until IS NULL OR i.until > i.useful_until)
+		), gone AS (
+			DELETE FROM crm.outbox AS o USING refused AS r WHERE o.message_id = r.message_id
+		)
+		UPDATE crm.message AS m
+		   SET state = 'suppressed', reason = r.verdict, finished_at = claim_messages.at
+		  FROM refused AS r
+		 WHERE m.customer_id = r.customer_id AND m.message_id = r.message_id;
+		UPDATE crm.outbox AS o
+		   SET due_at = i.until, reason = i.verdict
+		  FROM unnest(items) AS i
+		 WHERE o.message_id = i.message_id AND i.mine AND i.verdict IS NOT NULL AND i.until IS NOT NULL
+		   AND (i.useful_until IS NULL OR i.until <= i.useful_until);
+	END IF;
+
+	-- What goes: rendered all together, and only when one has an error each by itself
+	SELECT array_agg(i.message_id ORDER BY i.priority DESC, i.due_at, i.message_id),
+		   array_agg(i.customer_id ORDER BY i.priority DESC, i.due_at, i.message_id),
+		   array_agg(jsonb_build_object('customer', crm.template_customer(m.template, m.channel, i.person), 'code', m.code,
+										'message', jsonb_build_object('id', m.message_id, 'campaign', m.campaign, 'step', m.step))
+					 || coalesce(m.data, '{}') ORDER BY i.priority DESC, i.due_at, i.message_id)
+	  INTO handed, customers, contexts
+	  FROM unnest(items) AS i
+	  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
+	 WHERE i.mine AND i.verdict IS NULL;
+	IF handed IS NULL THEN
+		RETURN;
+	END IF;
+	BEGIN
+		SELECT array_agg(crm.render_template(m.template, m.channel, contexts[h.n], m.language) ORDER BY h.n) INTO contents
+		  FROM unnest(handed, customers) WITH ORDINALITY AS h(id, customer, n)
+		  JOIN crm.message AS m ON m.customer_id = h.customer AND m.message_id = h.id;
+	EXCEPTION WHEN OTHERS THEN
+		contents := array_fill(NULL::jsonb, ARRAY[cardinality(handed)]);
+		FOR n IN 1 .. cardinality(handed) LOOP
+			BEGIN
+				SELECT crm.render_template(m.template, m.channel, contexts[n], m.language) INTO contents[n]
+				  FROM crm.message AS m WHERE m.customer_id = customers[n] AND m.message_id = handed[n];
+			EXCEPTION WHEN OTHERS THEN
+				GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+				PERFORM crm.bury_message(handed[n], message, claim_messages.at);
+			END;
+		END LOOP;
+	END;
+
+	number := nextval('crm.claim_token_seq');
+	IF rule.rate IS NOT NULL THEN
+		DELETE FROM crm.handed AS h WHERE h.channel = claim_messages.channel AND h.at < claim_messages.at - rule.rate_per - interval '1 minute';
+		INSERT INTO crm.handed (channel, at, count) VALUES (claim_messages.channel, claim_messages.at, cardinality(handed));
+	END IF;
+	RETURN QUERY
+		WITH taken AS (
+			UPDATE crm.outbox AS o
+			   SET lane = -1, due_at = claim_messages.at + coalesce(claim_messages.lease, rule.lease), attempts = o.attempts + 1,
+				   token = number, worker = claim_messages.worker, handed_at = claim_messages.at, reason = NULL
+			  FROM unnest(handed) WITH ORDINALITY AS h(id, n)
+			 WHERE o.message_id = h.id AND contents[h.n] IS NOT NULL
+			RETURNING o.message_id, o.attempts, h.n
+		)
+		SELECT t.message_id, number, i.person, i.address, contents[t.n], m.campaign, m.step, m.purpose, t.attempts::int
+		  FROM taken AS t
+		  JOIN unnest(items) AS i ON i.message_id = t.message_id
+		  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
+		 ORDER BY t.n;
+END
+$function$;
+COMMENT ON FUNCTION crm.claim_messages(text, text, int, interval, timestamptz) IS
+'hands out messages of a channel that are due, at most max (1 to 500), the highest priority first, to a sender who calls himself worker: each with the id that the provider is to be given as key, a token for crm.ack_messages() and crm.nack_message(), the customer, the address, and the rendered content by part. Whether each may go is decided now, with what has committed by now: stopped, late, address, consent, suppression, holdout, code, deciding event, goal, condition, quiet hours, caps. What may not is finished with the reason, or put off. Commit before sending. Who says nothing until the lease ends (default: the channel''s rule, else 5 minutes) may have sent them: unknown. Customers whom another claim has in hand are left to the next call. Errors: 22004 NULL channel, max or instant, 22023 an invalid number, instant or lease, 42704 unknown channel, 25001 in a repeatable read or serializable transaction';

@@ -1,0 +1,234 @@
+-- Foresight: what a campaign would do, and would have done. The same decisions as the real thing, by the same functions; nothing
+-- is written.
+
+CREATE FUNCTION crm.simulate(definition jsonb, campaign_id int, runs crm.run[], "from" timestamptz, "to" timestamptz,
+							 anew boolean DEFAULT false)
+	RETURNS TABLE (customer_id bigint, run_id bigint, occurrence text, entry timestamptz, held boolean, step text, arm text, at timestamptz,
+				   outcome text)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	met record;
+	run crm.run;
+	move crm.run_move;
+	profile crm.profile;
+	segments int[];
+	zone text;
+	number int;
+	previous bigint;
+	last_entry timestamptz;
+	occasions text[];
+BEGIN
+	-- Runs that are on their way first, then what the trigger will meet, of each customer in order
+	FOR met IN
+		SELECT r.customer_id, r.entry AS started_at, ''::text AS kind, r.entry AS event_at, r AS run FROM unnest(simulate.runs) AS r
+		UNION ALL
+		SELECT o.customer_id, o.started_at, o.kind, o.event_at, NULL
+		  FROM crm.population_occurrences((simulate.definition ->> 'trigger')::crm.predicate, simulate."from", simulate."to" + interval '1 microsecond') AS o
+		 ORDER BY 1, 5 NULLS LAST, 2, 4
+	LOOP
+		IF met.customer_id IS DISTINCT FROM previous THEN
+			previous := met.customer_id;
+			last_entry := (SELECT max(r.entry) FROM crm.run AS r
+							WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND r.state <> 'skipped' AND NOT simulate.anew);
+			occasions := ARRAY(SELECT r.occurrence FROM crm.run AS r
+								WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND NOT simulate.anew);
+			profile := crm.profile_of(previous);
+			segments := crm.static_segments(crm.ids_of(previous));
+			zone := crm.zone_of_profile(profile);
+		END IF;
+		CONTINUE WHEN profile IS NULL;
+		run := met.run;
+		IF run.run_id IS NULL THEN
+			run.customer_id := previous;
+			run.campaign_id := simulate.campaign_id;
+			run.entry := met.started_at;
+			run.step := 1;
+			run.step_at := run.entry;
+			run.looked_at := run.entry;
+			run.arms := '{}';
+			run.state := 'active';
+			run.occurrence := to_char(met.event_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+			IF met.kind <> '' THEN
+				run.event_kind := met.kind;
+				run.event_at := met.event_at;
+				number := crm.occurs(profile, (definition ->> 'trigger')::crm.predicate, run.entry, met.kind, met.event_at, segments);
+				run.occurrence := coalesce((SELECT e.properties ->> (definition ->> 'occurrence_key')
+											  FROM crm.events_of(profile) WITH ORDINALITY AS e(kind, at, properties, n)
+											 WHERE e.kind = met.kind ORDER BY e.n OFFSET number - 1 LIMIT 1), run.occurrence);
+			END IF;
+			CONTINUE WHEN run.occurrence = ANY (occasions);
+			occasions := occasions || run.occurrence;
+			run.held := crm.in_holdout(previous, format('campaign:%s', simulate.campaign_id), (definition ->> 'holdout')::int)
+						OR NOT (definition -> 'transactional')::boolean AND crm.in_global_holdout(previous);
+		END IF;
+		simulate.customer_id := run.customer_id;
+		simulate.run_id := run.run_id;
+		simulate.occurrence := run.occurrence;
+		simulate.entry := run.entry;
+		simulate.held := run.held;
+		IF met.run IS NULL AND last_entry IS NOT NULL AND CASE definition ->> 'reentry'
+				WHEN 'each' THEN false
+				WHEN 'once' THEN true
+				ELSE last_entry > run.entry - (definition ->> 'reentry')::interval END THEN
+			simulate.step := '';
+			simulate.arm := '';
+			simulate.at := run.entry;
+			simulate.outcome := 're-entry';
+			RETURN NEXT;
+			CONTINUE;
+		END IF;
+		last_entry := greatest(last_entry, run.entry);
+		LOOP
+			move := crm.next_move(run, definition, profile, segments, zone, simulate."to");
+			EXIT WHEN move.kind = 'wait';
+			simulate.step := coalesce(definition -> 'steps' -> (run.step - 1) ->> 'step', '');
+			run := crm.after_move(run, move, simulate.step);
+			simulate.arm := crm.arms_text(run.arms);
+			simulate.at := move.at;
+			simulate.outcome := CASE WHEN move.kind = 'step' THEN move.outcome ELSE move.kind END;
+			RETURN NEXT;
+			EXIT WHEN run.state <> 'active';
+		END LOOP;
+	END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION crm.simulate(jsonb, int, crm.run[], timestamptz, timestamptz, boolean) IS
+'the moves up to "to" of some runs, and of those that would begin for what the trigger meets after "from", by the facts of now: a row for each, as crm.run_step would have it. What campaigns set themselves, tags or attributes, is not seen. anew: as if the campaign had had no runs';
+
+CREATE FUNCTION crm.simulated_definition(campaign crm.campaign) RETURNS jsonb
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN (campaign).state IN ('running', 'paused')
+			THEN (SELECT v.definition FROM crm.campaign_version AS v
+				   WHERE v.campaign_id = (campaign).campaign_id AND v.version = (campaign).version)
+			ELSE crm.check_campaign(crm.named_definition((campaign).draft)) END;
+COMMENT ON FUNCTION crm.simulated_definition(crm.campaign) IS 'the definition that crm.dry_run() and crm.backtest() take: of a running campaign its version, else the draft';
+
+CREATE FUNCTION crm.dry_run(campaign text, horizon interval DEFAULT '7 days', at timestamptz DEFAULT crm.now())
+	RETURNS TABLE (customer_id bigint, occurrence text, step text, arm text, at timestamptz, action text, channel text, decision text,
+				   put_off_to timestamptz)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	SET jit = off
+AS $function$
+#variable_conflict use_column
+DECLARE
+	found CONSTANT crm.campaign := crm.campaign_named(dry_run.campaign);
+	definition CONSTANT jsonb := crm.simulated_definition(found);
+	guard int;
+	moves record;
+	items crm.claim_item[];
+	named jsonb;
+BEGIN
+	IF NOT definition ? 'trigger' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('campaign "%s" is a broadcast', dry_run.campaign),
+			HINT = 'crm.members() tells who is in its segment.';
+	END IF;
+	IF dry_run.horizon IS NULL OR dry_run.at IS NULL OR dry_run.horizon < interval '0' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'instant and horizon of a dry run must not be null or negative';
+	END IF;
+	SELECT v.guard_id INTO guard FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id AND v.version = found.version
+		AND found.state IN ('running', 'paused');
+	-- What is due at one instant is decided together, with what the outbox has then
+	FOR moves IN
+		WITH move AS MATERIALIZED (
+			SELECT s.*, row_number() OVER () AS n, st.step AS definition
+			  FROM crm.simulate(definition, found.campaign_id,
+								ARRAY(SELECT r FROM crm.run AS r WHERE r.campaign_id = found.campaign_id AND r.state = 'active'),
+								CASE WHEN found.state IN ('running', 'paused')
+									 THEN greatest(found.started_at, dry_run.at - (definition ->> 'useful_for')::interval) ELSE dry_run.at END,
+								dry_run.at + dry_run.horizon) AS s
+			  LEFT JOIN LATERAL (SELECT e AS step FROM jsonb_array_elements(definition -> 'steps') AS e WHERE e ->> 'step' = s.step) AS st ON true
+		)
+		SELECT greatest(m.at, dry_run.at) AS at, array_agg(m ORDER BY m.n) AS moves
+		  FROM move AS m
+		 GROUP BY greatest(m.at, dry_run.at)
+		 ORDER BY 1
+	LOOP
+		items := ARRAY(
+			SELECT ROW(i.id, i.customer_id, i.person, i.mine, i.channel, i.purpose, i.transactional, i.priority, i.due_at, i.useful_until,
+					   i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, 0, NULL, NULL, NULL)::crm.claim_item
+			  FROM (SELECT -(o.n) AS id, o.customer_id, crm.resolve_customer(o.customer_id) AS person, true AS mine,
+						   o.definition -> 'message' ->> 'channel' AS channel,
+						   coalesce(o.definition -> 'message' ->> 'purpose', definition ->> 'purpose') AS purpose,
+						   coalesce((o.definition -> 'message' -> 'transactional')::boolean, false) OR (definition -> 'transactional')::boolean AS transactional,
+						   (definition ->> 'priority')::int AS priority, o.at AS due_at,
+						   o.at + coalesce(o.definition -> 'message' ->> 'useful_for', definition ->> 'useful_for')::interval AS useful_until,
+						   guard AS guard_id, o.entry, NULL::text AS event_kind, NULL::timestamptz AS event_at,
+						   (o.definition -> 'message' ->> 'if')::crm.predicate AS condition, NULL::text AS code
+					  FROM unnest(moves.moves) AS o(customer_id bigint, run_id bigint, occurrence text, entry timestamptz, held boolean, step text,
+													arm text, at timestamptz, outcome text, n bigint, definition jsonb)
+					 WHERE o.outcome = 'message' AND NOT o.held
+					UNION ALL
+					SELECT m.message_id, m.customer_id, crm.resolve_customer(m.customer_id), false, m.channel, m.purpose, m.transactional, m.priority,
+						   q.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code
+					  FROM crm.outbox AS q
+					  JOIN crm.message AS m ON m.customer_id = q.customer_id AND m.message_id = q.message_id
+					 WHERE q.lane >= 0 AND q.due_at <= moves.at
+					   AND q.customer_id IN (SELECT o.customer_id
+											   FROM unnest(moves.moves) AS o(customer_id bigint, run_id bigint, occurrence text, entry timestamptz,
+																			 held boolean, step text, arm text, at timestamptz, outcome text,
+																			 n bigint, definition jsonb))) AS i
+			 ORDER BY i.id);
+		items := CASE WHEN cardinality(items) > 0 THEN crm.decide(items, moves.at) ELSE items END;
+		RETURN QUERY
+			SELECT o.customer_id, o.occurrence, o.step, o.arm, o.at, o.outcome, o.definition -> 'message' ->> 'channel',
+				   CASE WHEN o.held THEN 'holdout' WHEN o.outcome = 'message' THEN coalesce(i.verdict, 'send') END, i.until
+			  FROM unnest(moves.moves) AS o(customer_id bigint, run_id bigint, occurrence text, entry timestamptz, held boolean, step text,
+											arm text, at timestamptz, outcome text, n bigint, definition jsonb)
+			  LEFT JOIN unnest(items) AS i ON i.message_id = -(o.n) AND i.mine
+			 ORDER BY o.n;
+	END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION crm.dry_run(text, interval, timestamptz) IS
+'who would get what and when, and who would not and why, from an instant on for as long as horizon, by the facts of now: a row for each move of the runs that are on their way and of those that would begin, with what would be decided of each message (send, or the reason, and to when it would be put off). A campaign that does not run is taken as it was drawn and as if it were started then. Writes nothing. Errors: 22004, 42704 unknown campaign, 22023 invalid instant or horizon, 42809 a broadcast, those of crm.check_campaign()';
+
+CREATE FUNCTION crm.dry_run_load(campaign text, horizon interval DEFAULT '7 days', at timestamptz DEFAULT crm.now())
+	RETURNS TABLE (hour timestamptz, channel text, messages bigint)
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+	SELECT date_trunc('hour', greatest(coalesce(d.put_off_to, d.at), dry_run_load.at)), d.channel, count(*)
+	  FROM crm.dry_run(dry_run_load.campaign, dry_run_load.horizon, dry_run_load.at) AS d
+	 WHERE d.decision = 'send' OR d.put_off_to IS NOT NULL
+	 GROUP BY 1, 2
+	 ORDER BY 1, 2
+$function$;
+COMMENT ON FUNCTION crm.dry_run_load(text, interval, timestamptz) IS 'how many messages crm.dry_run() would send in each hour, by channel. Errors: those of crm.dry_run()';
+
+CREATE FUNCTION crm.backtest(campaign text, "from" timestamptz, "to" timestamptz)
+	RETURNS TABLE (customer_id bigint, occurrence text, entry timestamptz, held boolean, step text, arm text, at timestamptz, action text,
+				   orders bigint, revenue numeric)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	SET jit = off
+AS $function$
+#variable_conflict use_column
+DECLARE
+	found crm.campaign := crm.campaign_named(backtest.campaign);
+	definition CONSTANT jsonb := crm.simulated_definition(found);
+BEGIN
+	IF NOT definition ? 'trigger' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('campaign "%s" is a broadcast', backtest.campaign);
+	END IF;
+	RETURN QUERY
+		SELECT s.customer_id, s.occurrence, s.entry, s.held, s.step, s.arm, s.at, s.outcome, b.orders, b.revenue
+		  FROM crm.simulate(definition, found.campaign_id, '{}', backtest."from", backtest."to", true) AS s
+		  LEFT JOIN LATERAL (
+			SELECT count(*) AS orders, coalesce(sum((e.properties ->> 'amount')::numeric), 0) AS revenue
+			  FROM crm.events_of(crm.profile_of(s.customer_id)) AS e
+			 WHERE e.kind = 'order' AND e.at > s.entry AND e.at <= s.entry + (definition ->> 'window')::interval) AS b
+					ON s.outcome IN ('goal', 'end', 'leave') OR s.outcome = 're-entry';
+END
+$function$;
+COMMENT ON FUNCTION crm.backtest(text, timestamptz, timestamptz) IS
+'what the campaign would have done between two instants ("from" not included), by the facts known now: a row for each move, and with the last one of a run what the customer then bought within the campaign''s window (events of kind order, their property amount). The same moves as ticks at each instant would have made, where the facts were known in time; holdouts and arms fall as they would. Writes nothing. Errors: 22004, 42704 unknown campaign, 42809 a broadcast, those of crm.population_occurrences() and crm.check_campaign()';
