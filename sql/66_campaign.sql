@@ -497,10 +497,10 @@ DECLARE
 	checked CONSTANT jsonb := crm.check_campaign(campaign_from_json.definition);
 	result int;
 BEGIN
-	INSERT INTO crm.campaign AS c (campaign, draft)
-	VALUES (checked ->> 'campaign', checked)
-	ON CONFLICT ON CONSTRAINT campaign_campaign_key DO UPDATE SET draft = excluded.draft
-	RETURNING c.campaign_id INTO result;
+	UPDATE crm.campaign AS c SET draft = checked WHERE c.campaign = checked ->> 'campaign' RETURNING c.campaign_id INTO result;
+	IF NOT FOUND THEN
+		INSERT INTO crm.campaign AS c (campaign, draft) VALUES (checked ->> 'campaign', checked) RETURNING c.campaign_id INTO result;
+	END IF;
 	RETURN result;
 END
 $function$;

@@ -262,7 +262,8 @@ BEGIN
 		due := coalesce(due, run.step_at);
 	END IF;
 	IF step ?| ARRAY['time', 'weekday'] AND NOT step ? 'until' AND known THEN
-		due := crm.next_local(due, (step ->> 'time')::time, ARRAY(SELECT d::int FROM jsonb_array_elements_text(step -> 'weekday') AS d), zone);
+		due := crm.next_local(due, (step ->> 'time')::time, CASE WHEN step ? 'weekday' THEN ARRAY(SELECT d::int FROM jsonb_array_elements_text(step -> 'weekday') AS d) END,
+							 zone);
 	END IF;
 
 	-- What comes first: the goal, what is waited for, or the time

@@ -68,10 +68,12 @@ BEGIN
 		simulate.occurrence := run.occurrence;
 		simulate.entry := run.entry;
 		simulate.held := run.held;
-		IF met.run IS NULL AND last_entry IS NOT NULL AND CASE definition ->> 'reentry'
-				WHEN 'each' THEN false
-				WHEN 'once' THEN true
-				ELSE last_entry > run.entry - (definition ->> 'reentry')::interval END THEN
+		IF run.run_id IS NULL AND last_entry IS NOT NULL
+			AND (CASE definition ->> 'reentry'
+					 WHEN 'each' THEN false
+					 WHEN 'once' THEN true
+					 ELSE last_entry > run.entry - (definition ->> 'reentry')::interval END)
+		THEN
 			simulate.step := '';
 			simulate.arm := '';
 			simulate.at := run.entry;
@@ -107,7 +109,7 @@ RETURN CASE WHEN (campaign).state IN ('running', 'paused')
 COMMENT ON FUNCTION crm.simulated_definition(crm.campaign) IS 'the definition that crm.dry_run() and crm.backtest() take: of a running campaign its version, else the draft';
 
 CREATE FUNCTION crm.dry_run(campaign text, horizon interval DEFAULT '7 days', at timestamptz DEFAULT crm.now())
-	RETURNS TABLE (customer_id bigint, occurrence text, step text, arm text, at timestamptz, action text, channel text, decision text,
+	RETURNS TABLE (customer_id bigint, occurrence text, step text, arm text, due_at timestamptz, action text, channel text, decision text,
 				   put_off_to timestamptz)
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -195,7 +197,7 @@ CREATE FUNCTION crm.dry_run_load(campaign text, horizon interval DEFAULT '7 days
 	LANGUAGE sql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
-	SELECT date_trunc('hour', greatest(coalesce(d.put_off_to, d.at), dry_run_load.at)), d.channel, count(*)
+	SELECT date_trunc('hour', greatest(coalesce(d.put_off_to, d.due_at), dry_run_load.at)), d.channel, count(*)
 	  FROM crm.dry_run(dry_run_load.campaign, dry_run_load.horizon, dry_run_load.at) AS d
 	 WHERE d.decision = 'send' OR d.put_off_to IS NOT NULL
 	 GROUP BY 1, 2
