@@ -260,13 +260,6 @@ $function$;
 COMMENT ON FUNCTION crm.decide_by_facts(crm.claim_item[], timestamptz) IS
 'decides messages by the facts of their customers: void, their deciding event decides nothing any more; goal, it is reached; condition, it is not true; gone, nothing is known of the customer';
 
-CREATE TYPE crm.usable_address AS (
-	address		text,
-	purposes	text[],
-	suppressed	boolean
-);
-COMMENT ON TYPE crm.usable_address IS 'an address, for which purposes it may be used, and whether it is suppressed; see crm.contact_rows()';
-
 CREATE TYPE crm.cap_room AS (
 	person		bigint,
 	max			int,
@@ -279,39 +272,37 @@ COMMENT ON TYPE crm.cap_room IS
 'the room that a cap leaves a person: when what he has had so far is no longer counted, ascending, and how much of the room was given away since';
 
 CREATE FUNCTION crm.cap_rooms(persons bigint[], at timestamptz) RETURNS SETOF crm.cap_room
-	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
-	WITH person AS MATERIALIZED (
-		SELECT p.id AS person, coalesce(z.zone, crm.timezone()) AS zone
-		  FROM unnest(cap_rooms.persons) AS p(id)
-		  LEFT JOIN crm.zones_of(CASE WHEN EXISTS (SELECT FROM crm.cap AS c WHERE c.calendar IS NOT NULL) THEN cap_rooms.persons ELSE '{}' END) AS z
-					ON z.customer_id = p.id
-	), had AS MATERIALIZED (
-		SELECT p.person, h.channel, h.purpose, h.handed_at
-		  FROM person AS p
-		 CROSS JOIN LATERAL unnest(crm.ids_of(p.person)) AS i(id)
+DECLARE
+	own bigint[] := '{}';							-- who has a time zone of his own
+	zones text[] := '{}';
+BEGIN
+	IF EXISTS (SELECT FROM crm.cap AS c WHERE c.calendar IS NOT NULL) THEN
+		SELECT coalesce(array_agg(z.customer_id), '{}'), coalesce(array_agg(z.zone), '{}') INTO own, zones FROM crm.zones_of(cap_rooms.persons) AS z;
+	END IF;
+	RETURN QUERY
+		SELECT p.id, c.max, c.channels, c.purposes,
+			   ARRAY(SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END
+					   FROM (SELECT m.channel, m.purpose, m.handed_at
+							   FROM crm.message AS m
+							  WHERE m.customer_id = ANY (p.ids) AND m.state IN ('sent', 'unknown') AND NOT m.transactional
+							  UNION ALL
+							 SELECT m.channel, m.purpose, o.handed_at
+							   FROM crm.outbox AS o
+							   JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+							  WHERE o.customer_id = ANY (p.ids) AND o.handed_at IS NOT NULL AND NOT m.transactional) AS h
+					  WHERE (c.channels IS NULL OR h.channel = ANY (c.channels)) AND (c.purposes IS NULL OR h.purpose = ANY (c.purposes))
+						AND CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per > cap_rooms.at ELSE h.handed_at >= s.begins END
+					  ORDER BY 1), 0
+		  FROM (SELECT u.id, u.id || ARRAY(SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = u.id) AS ids, coalesce(zones[array_position(own, u.id)], crm.timezone()) AS zone
+				  FROM unnest(cap_rooms.persons) AS u(id) OFFSET 0) AS p
+		 CROSS JOIN crm.cap AS c
 		 CROSS JOIN LATERAL (
-			SELECT m.channel, m.purpose, m.handed_at FROM crm.message AS m
-			 WHERE m.customer_id = i.id AND m.state IN ('sent', 'unknown') AND NOT m.transactional
-			UNION ALL
-			SELECT m.channel, m.purpose, o.handed_at
-			  FROM crm.outbox AS o
-			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-			 WHERE o.customer_id = i.id AND o.handed_at IS NOT NULL AND NOT m.transactional) AS h
-	)
-	SELECT p.person, c.max, c.channels, c.purposes,
-		   ARRAY(SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END
-				   FROM had AS h
-				  WHERE h.person = p.person AND (c.channels IS NULL OR h.channel = ANY (c.channels))
-					AND (c.purposes IS NULL OR h.purpose = ANY (c.purposes))
-					AND CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per > cap_rooms.at ELSE h.handed_at >= s.begins END
-				  ORDER BY 1), 0
-	  FROM person AS p
-	 CROSS JOIN crm.cap AS c
-	 CROSS JOIN LATERAL (
-		SELECT date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) AT TIME ZONE p.zone AS begins,
-			   (date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) + ('1 ' || c.calendar)::interval) AT TIME ZONE p.zone AS ends) AS s
+			SELECT date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) AT TIME ZONE p.zone AS begins,
+				   (date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) + ('1 ' || c.calendar)::interval) AT TIME ZONE p.zone AS ends) AS s;
+END
 $function$;
 COMMENT ON FUNCTION crm.cap_rooms(bigint[], timestamptz) IS
 'the room that each cap leaves each of some people, who are no aliases, at an instant; whatever may have been sent is counted';
@@ -330,12 +321,12 @@ DECLARE
 BEGIN
 	-- An auction: by priority, each takes a place under every cap that binds it, or none
 	FOR n, binding IN
-		SELECT i.n, ARRAY(SELECT o.n
-							FROM unnest(rooms) WITH ORDINALITY AS o(person, max, channels, purposes, frees, taken, n)
-						   WHERE o.person = i.person AND (o.channels IS NULL OR i.channel = ANY (o.channels))
-							 AND (o.purposes IS NULL OR i.purpose = ANY (o.purposes)))
+		SELECT i.n, array_agg(o.n)
 		  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(items) AS o) AS i
+		  JOIN unnest(rooms) WITH ORDINALITY AS o(person, max, channels, purposes, frees, taken, n)
+			   ON o.person = i.person AND (o.channels IS NULL OR i.channel = ANY (o.channels)) AND (o.purposes IS NULL OR i.purpose = ANY (o.purposes))
 		 WHERE i.verdict IS NULL AND NOT i.transactional
+		 GROUP BY i.n, i.priority, i.due_at, i.message_id
 		 ORDER BY i.priority DESC, i.due_at, i.message_id
 	LOOP
 		full_at := NULL;
@@ -368,6 +359,8 @@ CREATE FUNCTION crm.decide(items crm.claim_item[], at timestamptz) RETURNS crm.c
 AS $function$
 DECLARE
 	decided crm.claim_item[];
+	item crm.claim_item;
+	plain boolean := true;
 	global_holdout CONSTANT int := (SELECT s.value::int FROM crm.setting AS s WHERE s.name = 'holdout');
 BEGIN
 	-- What the message itself and where it goes say; the address as crm.contact_for() finds it
@@ -376,23 +369,28 @@ BEGIN
 						 CASE WHEN g.state = 'stopped' THEN 'stopped'
 							  WHEN i.useful_until < decide.at THEN 'late'
 							  WHEN g.state = 'paused' THEN 'paused'
-							  WHEN c.address IS NULL THEN 'no address'
-							  WHEN NOT i.transactional AND NOT i.purpose = ANY (c.purposes) THEN 'no consent'
-							  WHEN c.suppressed THEN 'suppressed'
+							  WHEN i.found IS NULL THEN 'no address'
+							  WHEN NOT i.transactional AND NOT i.purpose = ANY (i.purposes) THEN 'no consent'
+							  WHEN i.suppressed THEN 'suppressed'
 							  WHEN NOT i.transactional AND (g.holdout > 0 AND crm.in_holdout(i.person, g.salt, g.holdout)
 															OR global_holdout > 0 AND crm.in_holdout(i.person, 'global', global_holdout))
 							  THEN 'holdout'
 							  WHEN i.code IS NOT NULL AND NOT crm.code_is_valid(i.code, decide.at) THEN 'code' END,
 						 CASE WHEN g.state = 'paused' THEN decide.at + interval '1 hour' END,
-						 c.address)::crm.claim_item ORDER BY i.n) INTO decided
-	  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decide.items) AS o) AS i
-	  LEFT JOIN crm.guard AS g ON g.guard_id = i.guard_id
-	  LEFT JOIN LATERAL (
-		SELECT (array_agg(ROW(r.address, r.purposes, r.suppressed)::crm.usable_address
-						  ORDER BY i.transactional OR i.purpose = ANY (r.purposes) DESC, r.suppressed, r.id <> i.person, r.id))[1] AS best
-		  FROM (SELECT r.* FROM crm.contact_rows(ARRAY(SELECT DISTINCT o.person FROM unnest(decide.items) AS o)) AS r OFFSET 0) AS r
-		 WHERE r.channel = i.channel AND r.customer_id = i.person) AS a ON true
-	 CROSS JOIN LATERAL (SELECT (a.best).address, (a.best).purposes, (a.best).suppressed) AS c;
+						 i.found)::crm.claim_item ORDER BY i.n) INTO decided
+	  FROM (SELECT DISTINCT ON (o.n) o.*, r.address AS found, r.purposes, r.suppressed
+			  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decide.items) AS o) AS o
+			  LEFT JOIN crm.contact_rows(ARRAY(SELECT DISTINCT o.person FROM unnest(decide.items) AS o)) AS r
+						ON r.customer_id = o.person AND r.channel = o.channel
+			 ORDER BY o.n, o.transactional OR o.purpose = ANY (r.purposes) DESC, r.suppressed, r.id <> o.person, r.id) AS i
+	  LEFT JOIN crm.guard AS g ON g.guard_id = i.guard_id;
+	-- A message of the shop's own about an order asks for nothing more
+	FOREACH item IN ARRAY decided LOOP
+		plain := plain AND item.transactional AND item.guard_id IS NULL AND item.condition IS NULL;
+	END LOOP;
+	IF plain THEN
+		RETURN decided;
+	END IF;
 	decided := crm.decide_by_facts(decided, decide.at);
 
 	-- What is put off only
@@ -416,19 +414,6 @@ $function$;
 COMMENT ON FUNCTION crm.decide(crm.claim_item[], timestamptz) IS
 'decides messages of people who are no aliases, all that are due of each where a cap binds them: the verdict of each (NULL: it may go, at the address), and until when it is put off. Writes nothing';
 
-CREATE FUNCTION crm.template_customer(template text, channel text, customer_id bigint) RETURNS jsonb
-	LANGUAGE sql STABLE PARALLEL RESTRICTED
-	SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN EXISTS (SELECT
-						   FROM crm.template AS t
-						  CROSS JOIN LATERAL jsonb_each_text(t.parts) AS p
-						  CROSS JOIN LATERAL unnest(crm.template_names(p.value)) AS n
-						  WHERE t.template = template_customer.template AND t.channel = template_customer.channel
-							AND (n = 'customer' OR n LIKE 'customer.%'))
-			THEN (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of(template_customer.customer_id)) AS a) END;
-COMMENT ON FUNCTION crm.template_customer(text, text, bigint) IS
-'the attributes of a customer for a template, by name; NULL where the template asks for none';
-
 CREATE FUNCTION crm.claim_messages(channel text, worker text DEFAULT NULL, max int DEFAULT 100, lease interval DEFAULT NULL,
 								   at timestamptz DEFAULT crm.now())
 	RETURNS TABLE (message_id bigint, token bigint, customer_id bigint, address text, content jsonb, campaign text, step text, purpose text,
@@ -436,6 +421,7 @@ CREATE FUNCTION crm.claim_messages(channel text, worker text DEFAULT NULL, max i
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	SET jit = off
+	SET plan_cache_mode = force_generic_plan		-- planning would take longer than all the rest
 AS $function$
 DECLARE
 	rule crm.channel_rule;
@@ -443,10 +429,13 @@ DECLARE
 	candidates record;
 	items crm.claim_item[];
 	handed bigint[];
-	customers bigint[];
+	parts jsonb[];
 	contents jsonb[];
 	contexts jsonb[];
 	room int := claim_messages.max;
+	capped boolean;
+	refused boolean;
+	item crm.claim_item;
 	number bigint;
 	n int;
 	message text;
@@ -501,7 +490,8 @@ BEGIN
 	), locked AS MATERIALIZED (
 		SELECT p.person, pg_try_advisory_xact_lock(hashtext('crm.message'), hashint8(p.person))
 						 AND pg_try_advisory_xact_lock_shared(hashtext('crm.alias'), hashint8(p.person) & 1023) AS locked
-		  FROM (SELECT DISTINCT crm.resolve_customer(f.customer_id) AS person FROM found AS f) AS p
+		  FROM (SELECT DISTINCT coalesce(a.customer_id, f.customer_id) AS person
+				  FROM found AS f LEFT JOIN crm.alias AS a ON a.alias = f.customer_id) AS p
 	)
 	SELECT array_agg(f.message_id ORDER BY f.n) AS ids, (SELECT array_agg(l.person) FROM locked AS l WHERE l.locked) AS persons,
 		   array_agg(f.lane::int ORDER BY f.n) AS lanes, array_agg(f.due_at ORDER BY f.n) AS due
@@ -516,12 +506,13 @@ BEGIN
 	END IF;
 
 	-- From here on with what is committed now
-	IF EXISTS (SELECT FROM crm.cap) THEN
+	capped := EXISTS (SELECT FROM crm.cap);
+	IF capped THEN
 		SELECT array_agg(ROW(m.message_id, m.customer_id, p.id, m.message_id = ANY (candidates.ids), m.channel, m.purpose, m.transactional,
 							 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
 							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
 		  FROM unnest(candidates.persons) AS p(id)
-		 CROSS JOIN LATERAL unnest(crm.ids_of(p.id)) AS i(id)
+		 CROSS JOIN LATERAL (SELECT p.id UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.id) AS i(id)
 		  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
 		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id;
 	ELSE
@@ -531,7 +522,8 @@ BEGIN
 		  FROM unnest(candidates.ids) AS c(id)
 		  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
 		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-		 CROSS JOIN LATERAL (SELECT crm.resolve_customer(o.customer_id) AS person OFFSET 0) AS p
+		  LEFT JOIN crm.alias AS a ON a.alias = o.customer_id
+		 CROSS JOIN LATERAL (SELECT coalesce(a.customer_id, o.customer_id) AS person) AS p
 		 WHERE p.person = ANY (candidates.persons);
 	END IF;
 	IF items IS NULL THEN
@@ -540,7 +532,11 @@ BEGIN
 	items := crm.decide(items, claim_messages.at);
 
 	-- What is not to go, with its reason; where it is put off beyond its use, too
-	IF EXISTS (SELECT FROM unnest(items) AS i WHERE i.mine AND i.verdict IS NOT NULL) THEN
+	refused := false;
+	FOREACH item IN ARRAY items LOOP
+		refused := refused OR item.mine AND item.verdict IS NOT NULL;
+	END LOOP;
+	IF refused THEN
 		WITH refused AS MATERIALIZED (
 			SELECT i.message_id, i.customer_id, i.verdict
 			  FROM unnest(items) AS i
@@ -559,35 +555,46 @@ BEGIN
 		   AND (i.useful_until IS NULL OR i.until <= i.useful_until);
 	END IF;
 
-	-- What goes: rendered all together, and only when one has an error each by itself
-	SELECT array_agg(i.message_id ORDER BY i.priority DESC, i.due_at, i.message_id),
-		   array_agg(i.customer_id ORDER BY i.priority DESC, i.due_at, i.message_id),
-		   array_agg(jsonb_build_object('customer', crm.template_customer(m.template, m.channel, i.person), 'code', m.code,
-										'message', jsonb_build_object('id', m.message_id, 'campaign', m.campaign, 'step', m.step))
-					 || coalesce(m.data, '{}') ORDER BY i.priority DESC, i.due_at, i.message_id)
-	  INTO handed, customers, contexts
-	  FROM unnest(items) AS i
-	  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
-	 WHERE i.mine AND i.verdict IS NULL;
+	-- What goes: each template is looked up once, and all are filled together; only when one has an error each by itself
+	WITH going AS MATERIALIZED (
+		SELECT i.message_id, i.customer_id, i.person, i.priority, i.due_at, m.template, m.channel, m.language, m.code, m.campaign, m.step, m.data
+		  FROM unnest(items) AS i
+		  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
+		 WHERE i.mine AND i.verdict IS NULL
+	), template AS MATERIALIZED (
+		SELECT d.template, d.channel, d.language, (crm.newest_template(d.template, d.channel, d.language)).parts
+		  FROM (SELECT DISTINCT g.template, g.channel, g.language FROM going AS g) AS d
+	)
+	SELECT array_agg(g.message_id ORDER BY g.priority DESC, g.due_at, g.message_id),
+		   array_agg(t.parts ORDER BY g.priority DESC, g.due_at, g.message_id),
+		   array_agg(jsonb_build_object('customer', CASE WHEN strpos(t.parts::text, 'customer') > 0
+														 THEN (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of(g.person)) AS a) END,
+										'code', g.code, 'message', jsonb_build_object('id', g.message_id, 'campaign', g.campaign, 'step', g.step))
+					 || coalesce(g.data, '{}') ORDER BY g.priority DESC, g.due_at, g.message_id)
+	  INTO handed, parts, contexts
+	  FROM going AS g
+	  JOIN template AS t ON t.template = g.template AND t.channel = g.channel AND t.language = g.language;
 	IF handed IS NULL THEN
 		RETURN;
 	END IF;
 	BEGIN
-		SELECT array_agg(crm.render_template(m.template, m.channel, contexts[h.n], m.language) ORDER BY h.n) INTO contents
-		  FROM unnest(handed, customers) WITH ORDINALITY AS h(id, customer, n)
-		  JOIN crm.message AS m ON m.customer_id = h.customer AND m.message_id = h.id;
+		SELECT array_agg(crm.render_parts(h.parts, h.context) ORDER BY h.n) INTO contents
+		  FROM unnest(parts, contexts) WITH ORDINALITY AS h(parts, context, n);
 	EXCEPTION WHEN OTHERS THEN
 		contents := array_fill(NULL::jsonb, ARRAY[cardinality(handed)]);
 		FOR n IN 1 .. cardinality(handed) LOOP
 			BEGIN
-				SELECT crm.render_template(m.template, m.channel, contexts[n], m.language) INTO contents[n]
-				  FROM crm.message AS m WHERE m.customer_id = customers[n] AND m.message_id = handed[n];
+				contents[n] := crm.render_parts(parts[n], contexts[n]);
 			EXCEPTION WHEN OTHERS THEN
 				GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
 				PERFORM crm.bury_message(handed[n], message, claim_messages.at);
 			END;
 		END LOOP;
 	END;
+	IF array_position(parts, NULL) IS NOT NULL THEN
+		PERFORM crm.bury_message(h.id, 'there is no such template', claim_messages.at)
+		   FROM unnest(handed, parts) AS h(id, parts) WHERE h.parts IS NULL;
+	END IF;
 
 	number := nextval('crm.claim_token_seq');
 	IF rule.rate IS NOT NULL THEN

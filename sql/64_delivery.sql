@@ -28,6 +28,7 @@ CREATE FUNCTION crm.ack_messages(message_ids bigint[], token bigint, provider_id
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	SET jit = off
+	SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
 	result int;

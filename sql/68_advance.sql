@@ -242,6 +242,7 @@ CREATE FUNCTION crm.advance_campaigns(max int DEFAULT 1000, OUT done bigint, OUT
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	SET jit = off
+	SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
 	now CONSTANT timestamptz := crm.now();

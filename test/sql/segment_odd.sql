@@ -270,15 +270,15 @@ CREATE INDEX ON sales (user_id);
 SELECT crm.define_customers('SELECT id AS customer_id, city, age, vip, born, tags, sizes, seen FROM people');
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, at, amount, item, promised, tags, paid FROM sales');
 SELECT crm.define_event('cart', 'SELECT user_id AS customer_id, at, amount AS item FROM sales');
-SELECT crm.track(1, 'click', '{"campaign": "x"}');
+SELECT crm.track(1, 'login', '{"campaign": "x"}');
 -- these are all well
 SELECT crm.check_predicate(p::crm.predicate) FROM unnest(ARRAY[
 	'has order[hour between 9 and 18 and weekday in (6, 7)]', 'distinct(order.month_of previous 6 months) = 6',
-	'has click[campaign = ''x'' and depth > 3 and same = ''a'']', 'has order[at > promised + 1 hour]', 'born in next 3 days',
+	'has login[campaign = ''x'' and depth > 3 and same = ''a'']', 'has order[at > promised + 1 hour]', 'born in next 3 days',
 	'seen > ''2026-01-01''', 'city in (''a'', ''2026-01-01'')', 'tags contains all (''a'', ''b'')', 'sizes contains 3',
 	'has order[item = customer.city]', 'last(order.tags) contains ''x''', 'age + 1 > 2 * avg(order.amount)',
 	'has cart[not followed by order within 1 hour] in last 1 day', '''2026-06-21'' in next 3 days', 'vip = true',
-	'has click[preceded by order[same item]]', 'no cart[not followed by order within 1 month] in last 40 days']) AS p;
+	'has login[preceded by order[same item]]', 'no cart[not followed by order within 1 month] in last 40 days']) AS p;
 SELECT crm.check_predicate('has order since entry', true), crm.check_predicate(NULL);
 -- names
 SELECT crm.check_predicate('has ordr');
