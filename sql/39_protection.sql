@@ -11,7 +11,7 @@ CREATE TABLE crm.retention (
 COMMENT ON TABLE crm.retention IS
 'how long what is stored is kept, as crm.set_retention() was told; what has no row is kept for ever. crm.apply_retention() deletes';
 COMMENT ON COLUMN crm.retention.kind IS
-'event: tracked events of all kinds; event:KIND: those of one; promo_code: codes that are of no more use; membership_change, score_change, merge_log, promo_code, message, run, task: the table of this name';
+'event: tracked events of all kinds; event:KIND: those of one; promo_code: codes that are of no more use; audience_ledger: what was removed from ad networks; membership_change, score_change, merge_log, message, run, task: the table of this name';
 COMMENT ON COLUMN crm.retention.keep IS 'how long, counted from the instant of each entry; of a code, from when it was redeemed or withdrawn, or has expired';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.retention', '');
@@ -25,6 +25,7 @@ CREATE FUNCTION crm.customer_tables() RETURNS TABLE (relation name, columns name
 	ROWS 30
 BEGIN ATOMIC
 	VALUES ('alias'::name, '{alias,into_id,customer_id}'::name[]), ('attribute', '{customer_id}'),
+		   ('audience_link', '{customer_id}'), ('audience_member', '{customer_id}'),
 		   ('cannot_link', '{customer_a,customer_b}'), ('code_redemption', '{customer_id}'), ('consent', '{customer_id}'),
 		   ('contact', '{customer_id}'), ('customer_code', '{customer_id}'), ('customer_score', '{customer_id}'),
 		   ('deadline', '{customer_id}'), ('delivery', '{customer_id}'), ('event', '{customer_id}'),
@@ -209,6 +210,11 @@ BEGIN
 	UPDATE crm.promo_code AS c SET reference = NULL
 	  FROM crm.code_redemption AS r
 	 WHERE r.customer_id = ANY (ids) AND c.pool = r.pool AND c.code_id = r.code_id AND c.reference IS NOT NULL;
+	-- What was uploaded of him is still to be removed there
+	n := crm.leave_audiences(ids, kinds, names);
+	IF n > 0 THEN
+		erased := jsonb_build_object('audience_link', n);
+	END IF;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE %s', handled.relation,
 					   (SELECT string_agg(format('t.%I = ANY ($1)', c), ' OR ') FROM unnest(handled.columns) AS c))
@@ -256,7 +262,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.erase_customer(bigint, text) IS
-'forgets a person: deletes all that is stored of him under any of his ids, in one transaction. What remains are his ids and hashes of what he was known by, which keep him from being taken up again (crm.is_erased()), and his addresses suppressed on all channels for good, also for others who share them. The shop''s own rows are the shop''s to erase; as long as it keeps them, feeds are read without them. What a transaction stores of him that runs at the same time goes by the next crm.apply_retention(), and is not read. In the change log a key of another table, such as an order''s number, may remain until the next ticks. reason is kept, and should not tell who he was. Returns how many rows were deleted, by table; a second time {}. Waits for a refresh that is running. Errors: 22004 customer is NULL, 42704 nothing is known of him, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed, 55000 the feed of the customers, which must be asked for his addresses, is stale';
+'forgets a person: deletes all that is stored of him under any of his ids, in one transaction. What remains are his ids and hashes of what he was known by, which keep him from being taken up again (crm.is_erased()), and his addresses suppressed on all channels for good, also for others who share them; and in crm.audience_ledger the hashes that were uploaded to ad networks, until they are removed there. The shop''s own rows are the shop''s to erase; as long as it keeps them, feeds are read without them. What a transaction stores of him that runs at the same time goes by the next crm.apply_retention(), and is not read. In the change log a key of another table, such as an order''s number, may remain until the next ticks. reason is kept, and should not tell who he was. Returns how many rows were deleted, by table; a second time {}. Waits for a refresh that is running. Errors: 22004 customer is NULL, 42704 nothing is known of him, 25001 in a repeatable read or serializable transaction, 0A000 within the query of a feed, 55000 the feed of the customers, which must be asked for his addresses, is stale';
 
 CREATE FUNCTION crm.readmit_customer(customer_id bigint) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -304,7 +310,7 @@ CREATE FUNCTION crm.set_retention(kind text, keep interval) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	others CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log', 'promo_code', 'message', 'run', 'task'];
+	others CONSTANT text[] := ARRAY['membership_change', 'score_change', 'merge_log', 'promo_code', 'audience_ledger', 'message', 'run', 'task'];
 	tracked boolean;
 BEGIN
 	IF set_retention.kind IS NULL THEN
@@ -346,7 +352,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.set_retention(text, interval) IS
-'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, merge_log, promo_code (codes that were redeemed or withdrawn, or have expired, counted from then), message (messages that are finished, with what providers told of them), run (runs of campaigns that are over), or task (tasks that are over). Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
+'says how long something is kept; NULL: for ever, as everything is at first. kind is event (tracked events of all kinds that have no rule of their own), event:KIND (those of one kind), membership_change (the log of who entered and left segments), score_change, merge_log, promo_code (codes that were redeemed or withdrawn, or have expired, counted from then), audience_ledger (what was removed from ad networks), message (messages that are finished, with what providers told of them), run (runs of campaigns that are over), or task (tasks that are over). Nothing goes until crm.apply_retention() is called. Errors: 22004 kind is NULL, 22023 unknown kind or an interval that is not positive, 42704 no such kind of event, 42809 events that are not tracked';
 
 CREATE FUNCTION crm.apply_retention(at timestamptz DEFAULT crm.now()) RETURNS TABLE (kind text, removed bigint)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -401,6 +407,9 @@ BEGIN
 			END IF;
 		ELSIF rule.kind = 'promo_code' THEN
 			n := crm.drop_codes_before(rule.before);
+		ELSIF rule.kind = 'audience_ledger' THEN
+			DELETE FROM crm.audience_ledger AS l WHERE l.state = 'removed' AND l.removed_at < rule.before;
+			GET DIAGNOSTICS n = ROW_COUNT;
 		ELSIF rule.kind IN ('message', 'run', 'task') THEN
 			EXECUTE format('SELECT crm.%I($1)', format('drop_%ss_before', rule.kind)) INTO n USING rule.before;
 		ELSE

@@ -88,12 +88,27 @@ CREATE VIEW crm.status (item, state, detail) AS
 								  LIMIT p.low_at::bigint + 1) AS f) AS n
 	 WHERE p.pattern IS NULL AND n.free <= p.low_at
 	UNION ALL
+	SELECT pg_catalog.format('ad audience %s', a.audience),
+		   CASE WHEN r.failed > 0 THEN 'removals fail' WHEN u.refused > 0 THEN 'uploads refused'
+				WHEN a.stopped IS NOT NULL THEN 'dropped' ELSE 'ok' END,
+		   pg_catalog.concat_ws('; ', CASE WHEN r.waiting > 0 THEN pg_catalog.format('%s to be removed since %s', r.waiting, r.since) END,
+							 CASE WHEN r.failed > 0 THEN pg_catalog.format('%s tried in vain', r.failed) END,
+							 CASE WHEN u.refused > 0 THEN pg_catalog.format('%s uploads refused', u.refused) END)
+	  FROM crm.audience AS a
+	 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS waiting, pg_catalog.min(l.since) AS since,
+								pg_catalog.count(*) FILTER (WHERE l.attempts > (l.state = 'removing')::int) AS failed
+						   FROM crm.audience_ledger AS l
+						  WHERE l.audience_id = a.audience_id AND l.state IN ('remove', 'removing')) AS r
+	 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS refused
+						   FROM crm.audience_ledger AS l
+						  WHERE l.audience_id = a.audience_id AND l.state = 'refused') AS u
+	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || CASE WHEN pg_catalog.has_column_privilege('crm.tick_error', 'message', 'SELECT') THEN ': ' || e.message ELSE '' END
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC
 	  LIMIT 1);
 COMMENT ON VIEW crm.status IS
-'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, which pools of promo codes are low, and the last error, whose text only those see who may read crm.tick_error';
+'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, which pools of promo codes are low, what ad networks do not take or remove, and the last error, whose text only those see who may read crm.tick_error';
 COMMENT ON COLUMN crm.status.item IS 'what';
 COMMENT ON COLUMN crm.status.state IS 'how it is: a word, or a number';
 COMMENT ON COLUMN crm.status.detail IS 'more about it';

@@ -17,6 +17,7 @@ RETURN ARRAY(
 					('suppression', 'address_hash'), ('erased', 'address_hash'), ('consent', 'proof'), ('event_key', 'event_key'),
 					('watch', 'error'), ('promo_code', 'code'), ('customer_code', 'code'), ('message', 'code'), ('message', 'data'),
 					('run', 'code'), ('run', 'event'), ('run', 'error'), ('task', 'note'), ('delivery', 'detail'),
+					('audience_link', 'hash'), ('audience_ledger', 'hash'), ('audience_ledger', 'error'),
 					('change_log_0', 'key'), ('change_log_1', 'key'), ('change_log_2', 'key'),
 					('tick_error', 'message'), ('tick_error', 'detail'), ('tick_error', 'hint'), ('tick_error', 'context'))
 		   END
@@ -65,7 +66,8 @@ DECLARE
 	-- Who reads may call all that is not volatile, what the views call, and these, which write nothing
 	readers CONSTANT text[] := ARRAY['is_member', 'members', 'preview', 'profile_of', 'segment_size', 'verify_segments'];
 	-- save those that give or recognise addresses, if that is not one's work
-	addresses CONSTANT text[] := ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates', 'export_customer',
+	addresses CONSTANT text[] := ARRAY['audience_wanted', 'contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates',
+									   'export_customer',
 									   'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased'];
 	-- and these at one's own level
 	writers CONSTANT jsonb := '{
@@ -76,12 +78,13 @@ DECLARE
 		"operator": ["find_customer", "find_customers", "customer_card", "set_contact", "reset_contact", "record_consent",
 					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "code_is_valid", "next_task", "finish_task", "now"],
 		"sender":   ["claim_messages", "ack_messages", "nack_message", "record_delivery", "expire_leases", "unknown_messages",
-					 "redrive_messages", "redrive", "now"],
+					 "redrive_messages", "redrive", "claim_audience", "ack_audience", "nack_audience", "reconcile_audience", "now"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
 					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores", "define_code_pool", "add_codes",
 					 "withdraw_code", "drop_code_pool", "set_template", "drop_template", "create_campaign", "add_step",
 					 "campaign_from_json", "start_campaign", "pause_campaign", "stop_campaign", "drop_campaign", "migrate_runs",
-					 "create_broadcast", "set_cap", "drop_cap", "set_channel_rule"]
+					 "create_broadcast", "set_cap", "drop_cap", "set_channel_rule", "create_audience", "drop_audience",
+					 "add_to_audience", "remove_from_audience", "sync_audience", "retry_audience"]
 	}';
 	reads CONSTANT boolean := level IN ('analyst', 'backend', 'marketer');
 	reads_addresses CONSTANT boolean := level = 'backend';
@@ -184,7 +187,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.grant_access(regrole, text) IS
-'grants a role what it needs. Level analyst reads everything and calls every function that only reads, save for addresses: columns that have them (crm.address_columns()) and functions that give them (crm.find_customer(), crm.customer_card(), crm.export_customer(), crm.contacts_of() and their like) are not granted, crm.profile_of() and crm.explain() show none, crm.identity_masked and crm.contact_masked have them masked; promo codes are not granted either. marketer does that, makes segments, and makes and fills code pools. backend reads addresses too, tracks events, stores identities, contacts, consents, attributes and tags, and takes, redeems and releases promo codes. operator, in a call centre, reads no table: finds a customer, sees his card, sets contacts, consents, attributes and tags, and asks whether a promo code is valid. sender claims and acknowledges messages, and reads no table. Merging, erasing and retention are the owner''s. Feeds that are defined later are granted too, to analyst and marketer without the columns called as a kind of address; call it again after ALTER EXTENSION ... UPDATE or crm.define_channel(), and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
+'grants a role what it needs. Level analyst reads everything and calls every function that only reads, save for addresses: columns that have them (crm.address_columns()) and functions that give them (crm.find_customer(), crm.customer_card(), crm.export_customer(), crm.contacts_of() and their like) are not granted, crm.profile_of() and crm.explain() show none, crm.identity_masked and crm.contact_masked have them masked; promo codes are not granted either. marketer does that, makes segments, code pools, templates, campaigns, caps, channel rules and ad audiences. backend reads addresses too, tracks events, stores identities, contacts, consents, attributes and tags, and takes, redeems and releases promo codes, sends messages and records deliveries. operator, in a call centre, reads no table: finds a customer, sees his card, sets contacts, consents, attributes and tags, and asks whether a promo code is valid, takes up and finishes tasks. sender claims and acknowledges messages and what is to be told to ad networks, and reads no table. Merging, erasing and retention are the owner''s. Feeds that are defined later are granted too, to analyst and marketer without the columns called as a kind of address; call it again after ALTER EXTENSION ... UPDATE or crm.define_channel(), and for a second level. Errors: 22023 unknown level, 22004 NULL, 42501 when the caller does not own the extension';
 
 CREATE FUNCTION crm.revoke_access(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

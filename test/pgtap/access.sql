@@ -65,7 +65,7 @@ CREATE FUNCTION pg_temp.partly_readable(role text) RETURNS TABLE (relation text,
 CREATE TEMP TABLE about_people AS SELECT unnest(ARRAY['link_identity', 'unlink_identity', 'set_contact', 'reset_contact', 'record_consent',
 	'unsubscribe', 'suppress_address', 'set_attributes', 'add_tag', 'remove_tag']) AS name;
 -- What gives or recognises addresses
-CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates',
+CREATE TEMP TABLE addresses AS SELECT unnest(ARRAY['audience_wanted', 'contact_for', 'contact_rows', 'contacts_of', 'customer_card', 'decide', 'duplicates',
 	'export_customer', 'find_customer', 'find_customers', 'is_erased', 'names_of_ids', 'read_attributes', 'refuse_erased']) AS name;
 CREATE FUNCTION pg_temp.writable(role text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT r.oid::regclass::text FROM member_relation AS r
@@ -115,7 +115,8 @@ SELECT set_eq($$SELECT r.oid::regclass::text FROM member_relation AS r EXCEPT SE
 SELECT set_eq($$SELECT p.relation, p.columns FROM pg_temp.partly_readable('Regress "Analyst"') AS p WHERE p.relation !~ 'change_log|tick_error'$$,
 	$$VALUES ('crm.identity', 'namespace,customer_id,source,added_at'), ('crm.shared_identity', 'namespace,reason'),
 			 ('crm.contact', 'customer_id,channel,source,set_at'), ('crm.suppression', 'channel,at,reason'), ('crm.erased', 'erased_at'),
-			 ('crm.event_key', 'customer_id,kind,at'),
+			 ('crm.event_key', 'customer_id,kind,at'), ('crm.audience_link', 'customer_id,audience_id'),
+			 ('crm.audience_ledger', 'audience_id,entry_id,state,uploaded,since,next_at,attempts,token,forget,added_at,removed_at'),
 			 ('crm.watch', 'watch_id,kind,relation,relation_name,key,mapping,search_path,definer,files'),
 			 ('crm.consent', 'consent_id,customer_id,channel,purpose,granted,at,recorded_at,source'),
 			 ('crm.promo_code', 'code_id,pool,taken_at,valid_until,redeemed_at,reference,withdrawn_at'),
@@ -160,6 +161,7 @@ SELECT is_empty($$SELECT pg_temp.callable('regress_crm_marketer')
 				 EXCEPT SELECT pg_temp.callable('Regress "Analyst"')
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname ~ '^(create|create_static|alter|rename|drop|add_to|remove_from)_segment$'
+							OR f.proname ~ '^(create|drop|add_to|remove_from|sync|retry)_audience$'
 							OR f.proname IN ('refresh_segments', 'refresh_scores', 'define_code_pool', 'add_codes', 'withdraw_code',
 											 'drop_code_pool', 'set_template', 'drop_template', 'create_campaign', 'add_step',
 											 'campaign_from_json', 'start_campaign', 'pause_campaign', 'stop_campaign', 'drop_campaign',
@@ -176,14 +178,14 @@ SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
 						 WHERE f.proname IN ('claim_messages', 'ack_messages', 'nack_message', 'record_delivery', 'expire_leases', 'unknown_messages',
-											 'redrive_messages', 'redrive', 'now')$$,
-	'a sender calls only what handles messages');
+											 'redrive_messages', 'redrive', 'claim_audience', 'ack_audience', 'nack_audience', 'reconcile_audience', 'now')$$,
+	'a sender calls only what handles messages, and what is told to ad networks');
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_sender')$$, 'and reads no table');
 SELECT ok(NOT has_table_privilege('regress_crm_sender', 'crm_feed.regress_after', 'SELECT'), 'nor a feed');
 SELECT is_empty($$SELECT r, f FROM unnest(ARRAY['Regress "Analyst"', 'regress_crm_backend', 'regress_crm_sender',
 											   'regress_crm_marketer', 'regress_crm_operator']) AS r
 				   CROSS JOIN LATERAL pg_temp.callable(r) AS f
-				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_(?!code_pool)|drop_event|drop_codes|release_feeds|rebuild_|watch|(un)?merge_|erase_|readmit_|set_retention|apply_|hide_|sync_|share_)'$$,
+				  WHERE f ~ '^crm\.(configure|grant_access|revoke_access|define_(?!code_pool)|drop_event|drop_codes|release_feeds|rebuild_|watch|(un)?merge_|erase_|readmit_|set_retention|apply_|hide_|sync_(?!audience\()|share_)'$$,
 	'administration is for the owner');
 
 SELECT crm.define_code_pool('regress'), crm.add_codes('regress', '{REGRESS-1}');

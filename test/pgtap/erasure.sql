@@ -19,6 +19,8 @@ INSERT INTO exempt VALUES
 	('campaign', 'definitions, written by people'),
 	('campaign_version', 'as campaign'),
 	('cap', 'rules'),
+	('audience', 'definitions, written by people'),
+	('audience_ledger', 'hashes, until they are removed from the ad networks'),
 	('change_cursor', 'positions in the log'),
 	('change_log_0', 'keys of what was changed just now; erased besides, as far as they are a customer''s'),
 	('change_log_1', 'as change_log_0'),
@@ -118,6 +120,7 @@ BEGIN
 	PERFORM crm.define_code_pool('regress pool', 'REGRESS-######', personal => false);
 	PERFORM crm.redeem_code((crm.take_code('regress pool', customer, payload)).code, second, payload);
 	PERFORM crm.take_code('regress pool', second, payload);
+	PERFORM crm.record_consent(customer, 'ad:regress'), crm.add_to_audience('regress', ARRAY[customer]), crm.sync_audience('regress');
 	INSERT INTO crm.customer_score (customer_id, rfm_segment) VALUES (customer, payload);
 	INSERT INTO crm.score_change (customer_id, at, name, old) VALUES (second, now(), 'rfm', payload);
 	INSERT INTO crm.item_due VALUES (customer, payload, now());
@@ -140,6 +143,8 @@ BEGIN
 	INSERT INTO crm.tick_error (sqlstate, message) VALUES ('XX000', format('invalid input: "%s"', payload));
 END
 $$;
+SELECT crm.define_channel('ad:regress', 'email'), crm.refresh_identities();
+SELECT crm.create_audience('regress', 'ad:regress');
 SELECT pg_temp.tell_of(987654321987, 987654321988, 'payload-zyxwvut');
 SELECT pg_temp.tell_of(1, 1, 'payload-neighbour');
 SELECT crm.create_segment('regress buyers', 'has order');
