@@ -100,15 +100,24 @@ COMMENT ON INDEX crm.alias_customer_id_idx IS 'who was merged into a customer';
 COMMENT ON INDEX crm.alias_into_id_idx IS 'who was merged into one directly';
 
 CREATE FUNCTION crm.resolve_customer(id bigint) RETURNS bigint
-	LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN coalesce((SELECT a.customer_id FROM crm.alias AS a WHERE a.alias = id), id);
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE		-- which keeps its plan from query to query
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	RETURN coalesce((SELECT a.customer_id FROM crm.alias AS a WHERE a.alias = resolve_customer.id), resolve_customer.id);
+END
+$function$;
 COMMENT ON FUNCTION crm.resolve_customer(bigint) IS
 'the customer whose an id is: another one when it was merged, otherwise itself, whether there is such a customer or not. NULL gives NULL';
 
 CREATE FUNCTION crm.ids_of(customer_id bigint) RETURNS bigint[]
-	LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN (SELECT ids_of.customer_id || coalesce(array_agg(a.alias ORDER BY a.alias), '{}')
-		  FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id);
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	RETURN ids_of.customer_id || ARRAY(SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id ORDER BY a.alias);
+END
+$function$;
 COMMENT ON FUNCTION crm.ids_of(bigint) IS
 'all ids of a customer: his own first, then those of customers who were merged into him. Of an id that was merged itself, that alone. NULL gives NULL';
 
@@ -239,6 +248,12 @@ CREATE FUNCTION crm.profile_of(customer_id bigint) RETURNS crm.profile
 	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION crm.profile_of(bigint) IS
 'all facts of a customer, from all feeds, each run as its definer; for a role that may not read crm.identity without addresses, which are attributes and properties called as a kind of crm.channel (email, phone, telegram, push and others). NULL for NULL, and for a customer of whom nothing is known: no row of the customers, no event, no identity; who has events only has a profile without attributes. A NOTICE tells of a feed that has no index for it. Of several rows of the customer the first one read is taken, with a WARNING. Error 55000 when a feed is released or its tables are no longer those that its text names';
+
+CREATE FUNCTION crm.profile_of_kinds(customer_id bigint, kinds text[]) RETURNS crm.profile
+	AS 'MODULE_PATHNAME', 'crm_feed_profile_of_kinds'
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION crm.profile_of_kinds(bigint, text[]) IS
+'as crm.profile_of(), with events of some kinds only (and, if one of them is tracked, of all that are): who asks for few need not read the rest. NULL also for a customer of whom nothing else is known. Error 22004 for a NULL among the kinds';
 
 CREATE FUNCTION crm.track(
 	customer_id bigint,

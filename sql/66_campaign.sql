@@ -35,6 +35,7 @@ CREATE TABLE crm.campaign_version (
 	version		int NOT NULL,
 	definition	jsonb NOT NULL,
 	guard_id	int NOT NULL,
+	kinds		text[],
 	created_at	timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	PRIMARY KEY (campaign_id, version)
 );
@@ -43,6 +44,7 @@ COMMENT ON COLUMN crm.campaign_version.campaign_id IS 'campaign';
 COMMENT ON COLUMN crm.campaign_version.version IS 'number, from 1';
 COMMENT ON COLUMN crm.campaign_version.definition IS 'the definition';
 COMMENT ON COLUMN crm.campaign_version.guard_id IS 'under which conditions its messages may go, crm.guard';
+COMMENT ON COLUMN crm.campaign_version.kinds IS 'the kinds of events that its predicates ask for; NULL: any, as they name segments';
 COMMENT ON COLUMN crm.campaign_version.created_at IS 'when it was started, by the clock';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.campaign_id_seq', '');
@@ -540,6 +542,24 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.named_definition(jsonb) IS 'a stored definition with segments by name, for people to read. NULL gives NULL';
+
+CREATE FUNCTION crm.definition_kinds(definition jsonb) RETURNS text[]
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+RETURN (
+	WITH predicate AS MATERIALIZED (
+		SELECT p.predicate::crm.predicate AS predicate
+		  FROM (SELECT definition ->> 'trigger' UNION ALL SELECT definition ->> 'goal'
+				 UNION ALL
+				SELECT p.predicate
+				  FROM jsonb_array_elements(definition -> 'steps') AS s
+				 CROSS JOIN LATERAL (VALUES (s ->> 'if'), (s ->> 'until'), (s -> 'message' ->> 'if')) AS p(predicate)) AS p(predicate)
+		 WHERE p.predicate IS NOT NULL
+	)
+	SELECT CASE WHEN NOT EXISTS (SELECT FROM predicate AS p WHERE cardinality(crm.segments_named(p.predicate)) > 0)
+				THEN ARRAY(SELECT DISTINCT k FROM predicate AS p CROSS JOIN LATERAL unnest(crm.event_kinds(p.predicate)) AS k ORDER BY k) END);
+COMMENT ON FUNCTION crm.definition_kinds(jsonb) IS
+'the kinds of events that the predicates of a stored definition ask for; NULL where one names a segment, which may ask for others tomorrow. NULL gives NULL';
 
 CREATE FUNCTION crm.campaign_to_json(campaign text, version int DEFAULT NULL) RETURNS jsonb
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED

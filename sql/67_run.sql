@@ -188,11 +188,13 @@ BEGIN
 	 WHERE a.name IN ('timezone', 'time_zone') AND jsonb_typeof(a.value) = 'string'
 	 ORDER BY a.name DESC LIMIT 1;
 	IF zone IS NOT NULL THEN
-		PERFORM now() AT TIME ZONE zone;
-		RETURN zone;
+		BEGIN
+			PERFORM now() AT TIME ZONE zone;
+			RETURN zone;
+		EXCEPTION WHEN invalid_parameter_value THEN
+			NULL;
+		END;
 	END IF;
-	RETURN crm.timezone();
-EXCEPTION WHEN invalid_parameter_value THEN
 	RETURN crm.timezone();
 END
 $function$;

@@ -163,18 +163,21 @@ DECLARE
 	customer CONSTANT bigint := crm.resolve_customer(run.customer_id);
 	ids CONSTANT bigint[] := crm.ids_of(customer);
 	segments CONSTANT int[] := crm.static_segments(ids);
-	profile crm.profile := crm.profile_of(customer);
-	zone CONSTANT text := crm.zone_of_profile(profile);
+	profile crm.profile;
+	zone text;
 	definition jsonb;
+	kinds text[];
 	guard int;
 	step jsonb;
 	move crm.run_move;
 	done int := 0;
 	code text;
 BEGIN
-	SELECT v.definition, v.guard_id INTO STRICT definition, guard
+	SELECT v.definition, v.guard_id, v.kinds INTO STRICT definition, guard, kinds
 	  FROM crm.campaign_version AS v
 	 WHERE v.campaign_id = run.campaign_id AND v.version = run.version;
+	profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(customer, kinds) END, crm.profile_of(customer));
+	zone := crm.zone_of_profile(profile);
 	LOOP
 		move := NULL;
 		IF profile IS NULL THEN
@@ -198,7 +201,7 @@ BEGIN
 			END IF;
 			run.code := coalesce(code, run.code);
 			IF move.outcome IN ('set', 'add_tag', 'remove_tag', 'call') THEN
-				profile := crm.profile_of(customer);
+				profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(customer, kinds) END, crm.profile_of(customer));
 			END IF;
 		END IF;
 		run := crm.after_move(run, move, step ->> 'step');
@@ -372,8 +375,8 @@ BEGIN
 		guard := crm.create_guard(format('campaign %s, version %s', found.campaign, found.version),
 								  (definition ->> 'trigger')::crm.predicate, (definition ->> 'goal')::crm.predicate,
 								  (definition ->> 'holdout')::int, format('campaign:%s', found.campaign_id));
-		INSERT INTO crm.campaign_version AS v (campaign_id, version, definition, guard_id)
-		VALUES (found.campaign_id, found.version, definition, guard);
+		INSERT INTO crm.campaign_version AS v (campaign_id, version, definition, guard_id, kinds)
+		VALUES (found.campaign_id, found.version, definition, guard, crm.definition_kinds(definition));
 		IF definition ? 'trigger' AND (current ->> 'trigger' IS DISTINCT FROM definition ->> 'trigger' OR found.segment_id IS NULL) THEN
 			PERFORM crm.drop_trigger(found.segment_id);
 			found.segment_id := crm.create_segment(format('campaign %s v%s', found.campaign, found.version),

@@ -22,6 +22,7 @@
 #include "profile/profile.h"
 
 PG_FUNCTION_INFO_V1(crm_feed_profile_of);
+PG_FUNCTION_INFO_V1(crm_feed_profile_of_kinds);
 PG_FUNCTION_INFO_V1(crm_feed_status);
 
 typedef struct Gathering
@@ -190,10 +191,25 @@ held_feeds(void)
 	}
 }
 
-Datum
-crm_feed_profile_of(PG_FUNCTION_ARGS)
+/* Is it one of the kinds that are wanted? NULL: all are. What describes customers always is. */
+static bool
+is_wanted(const Feed *feed, int count, Datum *kinds)
 {
-	int64		customer = PG_GETARG_INT64(0);
+	if (kinds == NULL || feed->customers || strncmp(feed->kind, FEED_CUSTOMER, strlen(FEED_CUSTOMER)) == 0)
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		text	   *kind = DatumGetTextPP(kinds[i]);
+
+		if (strlen(feed->kind) == VARSIZE_ANY_EXHDR(kind) && memcmp(feed->kind, VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static Datum
+profile_of(FunctionCallInfo fcinfo, int64 customer, int nkinds, Datum *kinds)
+{
 	Gathering	gathering = {0};
 	bool		tracked = false;
 	bool		pushed = false;
@@ -223,6 +239,8 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	{
 		const Feed *feed = lfirst(cell);
 
+		if (!is_wanted(feed, nkinds, kinds))
+			continue;
 		if (feed->tracked)
 			tracked = true;
 		else
@@ -240,6 +258,31 @@ crm_feed_profile_of(PG_FUNCTION_ARGS)
 	if (pushed)
 		PopActiveSnapshot();
 	PG_RETURN_PROFILE_P(profile_build(gathering.builder));
+}
+
+Datum
+crm_feed_profile_of(PG_FUNCTION_ARGS)
+{
+	return profile_of(fcinfo, PG_GETARG_INT64(0), 0, NULL);
+}
+
+/* crm.profile_of_kinds(customer_id, kinds text[]) */
+Datum
+crm_feed_profile_of_kinds(PG_FUNCTION_ARGS)
+{
+	Datum	   *kinds;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &kinds, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("kinds must not be null")));
+	}
+	return profile_of(fcinfo, PG_GETARG_INT64(0), count, kinds);
 }
 
 static Datum

@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+#
+# outbox.sh: how fast messages are handed out and acknowledged, beside queues that decide nothing; how fast runs advance.
+#
+#     MESSAGES             how many are due, by default a million
+#     CUSTOMERS            how many people they are for, by default a fifth of that
+#     RUN_SECONDS          how long each number of claimers and each size of a batch is measured, by default 5
+#     HELD                 how many messages go while somebody holds an old snapshot, by default 240000
+#     RUNS                 how many runs of campaigns are advanced, by default 20000
+#     PGMQ_SQL             the path of pgmq's SQL (pgmq-extension/sql/pgmq.sql); without it pgmq is left out
+#     PARTS                which of: rate snapshot runs; by default all
+#
+# settings: -c fsync=on -c full_page_writes=on -c synchronous_commit=on -c max_locks_per_transaction=256
+
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+messages=${MESSAGES:-1000000}
+customers=${CUSTOMERS:-$((messages / 5))}
+run_seconds=${RUN_SECONDS:-5}
+held=${HELD:-240000}
+runs=${RUNS:-20000}
+parts=${PARTS:-rate snapshot runs}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+has() {
+	[[ " $parts " == *" $1 "* ]]
+}
+
+sql() {
+	PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning" psql -X -q -At -d "$1" -v ON_ERROR_STOP=1 -c "$2"
+}
+
+machine
+createdb outbox
+sql outbox "
+	CREATE EXTENSION crm_marketing;
+	CREATE TABLE users AS SELECT n AS id, 'name ' || n AS name, 'u' || n || '@example.org' AS email FROM generate_series(1, $customers) AS n;
+	ALTER TABLE users ADD PRIMARY KEY (id);
+	CREATE TABLE orders AS SELECT 1 + n % $customers AS user_id, now() - interval '10 days' AS at, 10 AS amount FROM generate_series(1, 4 * $customers) AS n;
+	CREATE INDEX ON orders (user_id);
+	SELECT crm.define_customers('SELECT id AS customer_id, name, email FROM public.users');
+	SELECT crm.define_event('order', 'SELECT user_id AS customer_id, at, amount FROM public.orders');
+	SELECT crm.refresh_identities();
+	INSERT INTO crm.consent (customer_id, channel, purpose, granted, at, source)
+	SELECT id, 'email', 'marketing', true, now(), 'bench' FROM users;
+	SELECT crm.set_template('letter', 'email', '{\"subject\": \"Hello\", \"text\": \"Your parcel {{parcel}} is here\"}');
+	SELECT crm.create_guard('bench', goal => 'has order since entry');
+	SELECT crm.set_cap('weekly', 1000, per => '7 days'), crm.set_channel_rule('email', quiet_from => '03:59', quiet_to => '04:00')" >/dev/null
+
+# fill decided|plain: messages that are all due, with everything to be decided, or with nothing
+fill() {
+	sql outbox "
+		TRUNCATE crm.message, crm.outbox;
+		INSERT INTO crm.message (customer_id, channel, purpose, transactional, priority, guard_id, template, language, data, entry, created_at, due_at)
+		SELECT 1 + n % $customers, 'email', 'marketing', '$1' = 'plain', 5, CASE WHEN '$1' = 'decided' THEN 1 END, 'letter', '', '{\"parcel\": 1}',
+			   now(), now(), now() - interval '1 minute' FROM generate_series(1, $messages) AS n;
+		INSERT INTO crm.outbox (message_id, customer_id, channel, lane, due_at) SELECT message_id, customer_id, channel, priority, due_at FROM crm.message"
+	sql outbox 'VACUUM ANALYZE crm.message'
+	sql outbox 'VACUUM ANALYZE crm.outbox'
+}
+
+cat >"$work/ours.sql" <<'SQL'
+SELECT coalesce(array_agg(message_id), '{}') AS ids, coalesce(max(token), 0) AS token FROM crm.claim_messages('email', 'bench', :n) \gset
+SELECT crm.ack_messages(:ids, :token);
+SQL
+cat >"$work/pgmq.sql" <<'SQL'
+SELECT coalesce(array_agg(msg_id), '{}') AS ids FROM pgmq.read('bench', 300, :n) \gset
+SELECT count(*) FROM pgmq.archive('bench', :ids::bigint[]);
+SQL
+
+# rate DATABASE SCRIPT CLAIMERS BATCH: messages a second that were acknowledged; CLAIMERS x BATCH a time at the most
+rate() {
+	local count=$5 before after
+	before=$(sql "$1" "$count")
+	pgbench -n -M prepared -D n="$4" -c "$3" -j 2 -T "$run_seconds" -f "$work/$2" "$1" >/dev/null 2>&1
+	after=$(sql "$1" "$count")
+	echo $(((after - before) / run_seconds))
+}
+ours_sent="SELECT count(*) FROM crm.message WHERE state = 'sent'"
+pgmq_sent='SELECT count(*) FROM pgmq.a_bench'
+
+pgmq=
+if [ -n "${PGMQ_SQL:-}" ]; then
+	createdb pgmq
+	sql pgmq 'CREATE SCHEMA pgmq'
+	# as plain SQL: it is not installed as an extension here
+	grep -v 'pg_extension_config_dump\|^\\echo\|^CREATE SCHEMA' "$PGMQ_SQL" | PGOPTIONS='-c client_min_messages=warning' psql -X -q -d pgmq >/dev/null
+	sql pgmq "SELECT pgmq.create('bench')" >/dev/null
+	pgmq=pgmq
+else
+	echo 'PGMQ_SQL is not set: pgmq is left out'
+fi
+fill_pgmq() {
+	sql pgmq "TRUNCATE pgmq.q_bench, pgmq.a_bench" >/dev/null
+	sql pgmq "SELECT count(*) FROM (SELECT pgmq.send_batch('bench', array_agg(jsonb_build_object('parcel', n)))
+				FROM generate_series(1, $messages) AS n GROUP BY n / 10000) AS s" >/dev/null
+	sql pgmq 'VACUUM ANALYZE pgmq.q_bench'
+}
+
+if has rate; then
+	[ -z "$pgmq" ] || fill_pgmq
+	declare -A rival
+	for claimers in 1 4 8; do
+		for batch in 1 10 100; do
+			[ -z "$pgmq" ] || rival[$claimers.$batch]=$(rate pgmq pgmq.sql "$claimers" "$batch" "$pgmq_sent")
+		done
+	done
+	for mode in plain decided; do
+		fill "$mode"
+		echo "$messages messages due, $([ "$mode" = plain ] && echo 'nothing to be decided' || echo 'goal, consent, a cap and quiet hours decided'):"
+		for claimers in 1 4 8; do
+			for batch in 1 10 100; do
+				ours=$(rate outbox ours.sql "$claimers" "$batch" "$ours_sent")
+				echo "  $claimers claimers, batches of $batch: $ours a second$([ -z "$pgmq" ] || echo "; pgmq ${rival[$claimers.$batch]}, ratio $(ratio "$ours" "${rival[$claimers.$batch]}")")"
+			done
+		done
+		# what a session left in hand is what pgbench was stopped amid
+		sql outbox "SELECT format('  %s sent, none twice: %s', count(*), count(*) = count(DISTINCT message_id)) FROM crm.message WHERE state = 'sent'"
+	done
+fi
+
+if has rate && sql postgres "SELECT 1 FROM pg_available_extensions WHERE name = 'pgq'" | grep -q 1; then
+	createdb pgq
+	sql pgq "CREATE EXTENSION pgq" >/dev/null
+	sql pgq "SELECT pgq.create_queue('bench'), pgq.register_consumer('bench', 'c'), pgq.set_queue_config('bench', 'ticker_max_count', '100')" >/dev/null
+	sql pgq "SELECT pgq.ticker()" >/dev/null
+	# one consumer has each event once; a tick for each hundred events
+	sql pgq "DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP
+			 PERFORM pgq.insert_event('bench', 'letter', n::text) FROM generate_series(1, 100) AS n;
+			 COMMIT; PERFORM pgq.ticker('bench', (i + 1)::bigint * 1000, now(), 0); COMMIT; END LOOP; END \$\$" >/dev/null 2>&1 ||
+		sql pgq "DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP
+			 PERFORM pgq.insert_event('bench', 'letter', n::text) FROM generate_series(1, 100) AS n;
+			 COMMIT; PERFORM pgq.force_tick('bench'); PERFORM pgq.ticker('bench'); COMMIT; END LOOP; END \$\$" >/dev/null
+	sql pgq "CREATE PROCEDURE public.consume(INOUT events bigint DEFAULT 0) LANGUAGE plpgsql AS \$\$
+			 DECLARE b bigint; BEGIN LOOP b := pgq.next_batch('bench', 'c'); EXIT WHEN b IS NULL;
+			 events := events + (SELECT count(*) FROM pgq.get_batch_events(b)); PERFORM pgq.finish_batch(b); COMMIT; END LOOP; END \$\$"
+	start=$(date +%s.%N)
+	events=$(sql pgq 'CALL public.consume()')
+	echo "PgQ, one consumer, batches of about 100: $(awk -v n="$events" -v t="$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')" 'BEGIN { printf "%d", n / t }') a second ($events events)"
+else
+	! has rate || echo 'PgQ is not installed: it is left out'
+fi
+
+if has snapshot; then
+	# by turns the same number of messages, so that what is left behind, not the time, makes it slower
+	slowing() {
+		local database=$1 script=$2 count=$3 first last start tenth=$((held / 10))
+		coproc HOLDER { psql -X -q -d "$database" 2>/dev/null; }
+		echo 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;' >&"${HOLDER[1]}"
+		sleep 1
+		for ((i = 1; i <= 10; i++)); do
+			start=$(date +%s%N)
+			pgbench -n -M prepared -D n=100 -c 2 -j 2 -t $((tenth / 200)) -f "$work/$script" "$database" >/dev/null 2>&1
+			last=$(((tenth / 200) * 200 * 1000000000 / ($(date +%s%N) - start)))
+			[ "$i" -gt 1 ] || first=$last
+		done
+		echo '\q' >&"${HOLDER[1]}"
+		wait "$HOLDER_PID" 2>/dev/null || true
+		echo "$first a second at first, $last at the end: $(ratio "$last" "$first")"
+	}
+	fill decided
+	echo "$held messages while somebody holds a snapshot, 2 claimers, batches of 100: $(slowing outbox ours.sql "$ours_sent")"
+	if [ -n "$pgmq" ]; then
+		fill_pgmq
+		echo "pgmq likewise: $(slowing pgmq pgmq.sql "$pgmq_sent")"
+	fi
+fi
+
+if has runs; then
+	sql outbox "
+		TRUNCATE crm.message, crm.outbox;
+		SELECT crm.create_campaign('bench', 'has order in last 1 day', 'has order since entry');
+		SELECT crm.add_step('bench', 'letter', wait => '1 hour', channel => 'email', template => 'letter');
+		SELECT crm.start_campaign('bench');
+		INSERT INTO crm.run (customer_id, campaign_id, version, occurrence, entry, begun_at, state, step_at, looked_at, wake_at)
+		SELECT n, 1, 1, 'bench', now() - interval '1 hour', now(), 'active', now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 second'
+		  FROM generate_series(1, $runs) AS n" >/dev/null
+	sql outbox 'VACUUM ANALYZE crm.run'
+	seconds=$(timed outbox 'SELECT 1' "SELECT crm.advance_campaigns(max => $runs)")
+	echo "$runs runs advanced over a wait, a message and their end: $(awk -v n="$runs" -v t="$seconds" 'BEGIN { printf "%d", n / t }') a second by one session"
+fi
