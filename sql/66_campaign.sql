@@ -566,13 +566,13 @@ CREATE FUNCTION crm.campaign_to_json(campaign text, version int DEFAULT NULL) RE
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(campaign_to_json.campaign);
-	result jsonb := found.draft;
+	target CONSTANT crm.campaign := crm.campaign_named(campaign_to_json.campaign);
+	result jsonb := target.draft;
 BEGIN
 	IF campaign_to_json.version IS NOT NULL THEN
 		SELECT v.definition INTO result
 		  FROM crm.campaign_version AS v
-		 WHERE v.campaign_id = found.campaign_id AND v.version = campaign_to_json.version;
+		 WHERE v.campaign_id = target.campaign_id AND v.version = campaign_to_json.version;
 		IF NOT FOUND THEN
 			RAISE EXCEPTION USING
 				ERRCODE = 'undefined_object',

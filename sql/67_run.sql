@@ -35,7 +35,7 @@ CREATE TABLE crm.run (
 	PRIMARY KEY (customer_id, run_id),
 	UNIQUE (customer_id, campaign_id, occurrence)
 ) WITH (fillfactor = 80);
-CREATE INDEX run_wake_at_idx ON crm.run (wake_at) WHERE state = 'active';
+CREATE INDEX run_wake_at_idx ON crm.run (wake_at, run_id) WHERE state = 'active';
 CREATE INDEX run_campaign_id_idx ON crm.run (campaign_id, entry);
 COMMENT ON TABLE crm.run IS
 'runs: a customer on his way through a campaign, for one occasion; also those that did not begin, and why';

@@ -301,7 +301,7 @@ BEGIN
 						FROM crm.run AS r
 					   WHERE r.state = 'active' AND r.wake_at <= now
 						 AND NOT EXISTS (SELECT FROM crm.campaign AS c WHERE c.campaign_id = r.campaign_id AND c.state = 'paused')
-					   ORDER BY r.wake_at LIMIT batch
+					   ORDER BY r.wake_at, r.run_id LIMIT batch
 						 FOR UPDATE OF r SKIP LOCKED);
 		EXIT WHEN cardinality(runs) = 0;
 		taken := taken + cardinality(runs);
@@ -351,49 +351,49 @@ CREATE FUNCTION crm.start_campaign(campaign text, at timestamptz DEFAULT crm.now
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found crm.campaign := crm.campaign_named(start_campaign.campaign);
+	target crm.campaign := crm.campaign_named(start_campaign.campaign);
 	definition jsonb;
 	current jsonb;
 	guard int;
 BEGIN
 	PERFORM crm.check_edit_instant(start_campaign.at);
 	PERFORM crm.lock_segments();
-	SELECT c.* INTO found FROM crm.campaign AS c WHERE c.campaign_id = found.campaign_id FOR UPDATE;
+	SELECT c.* INTO target FROM crm.campaign AS c WHERE c.campaign_id = target.campaign_id FOR UPDATE;
 	-- What it names may have changed since it was drawn
-	definition := crm.check_campaign(crm.named_definition(found.draft));
+	definition := crm.check_campaign(crm.named_definition(target.draft));
 	IF jsonb_array_length(definition -> 'steps') = 0 THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = format('campaign "%s" has no steps', found.campaign),
+			MESSAGE = format('campaign "%s" has no steps', target.campaign),
 			HINT = 'crm.add_step() adds them.';
 	END IF;
 	SELECT v.definition, v.guard_id INTO current, guard
 	  FROM crm.campaign_version AS v
-	 WHERE v.campaign_id = found.campaign_id AND v.version = found.version;
-	IF found.state = 'stopped' OR current IS DISTINCT FROM definition THEN
-		found.version := coalesce(found.version, 0) + 1;
-		guard := crm.create_guard(format('campaign %s, version %s', found.campaign, found.version),
+	 WHERE v.campaign_id = target.campaign_id AND v.version = target.version;
+	IF target.state = 'stopped' OR current IS DISTINCT FROM definition THEN
+		target.version := coalesce(target.version, 0) + 1;
+		guard := crm.create_guard(format('campaign %s, version %s', target.campaign, target.version),
 								  (definition ->> 'trigger')::crm.predicate, (definition ->> 'goal')::crm.predicate,
-								  (definition ->> 'holdout')::int, format('campaign:%s', found.campaign_id));
+								  (definition ->> 'holdout')::int, format('campaign:%s', target.campaign_id));
 		INSERT INTO crm.campaign_version AS v (campaign_id, version, definition, guard_id, kinds)
-		VALUES (found.campaign_id, found.version, definition, guard, crm.definition_kinds(definition));
-		IF definition ? 'trigger' AND (current ->> 'trigger' IS DISTINCT FROM definition ->> 'trigger' OR found.segment_id IS NULL) THEN
-			PERFORM crm.drop_trigger(found.segment_id);
-			found.segment_id := crm.create_segment(format('campaign %s v%s', found.campaign, found.version),
+		VALUES (target.campaign_id, target.version, definition, guard, crm.definition_kinds(definition));
+		IF definition ? 'trigger' AND (current ->> 'trigger' IS DISTINCT FROM definition ->> 'trigger' OR target.segment_id IS NULL) THEN
+			PERFORM crm.drop_trigger(target.segment_id);
+			target.segment_id := crm.create_segment(format('campaign %s v%s', target.campaign, target.version),
 												   crm.name_segments((definition ->> 'trigger')::crm.predicate));
 		END IF;
 	END IF;
-	IF found.state <> 'paused' OR found.started_at IS NULL THEN
-		found.started_at := CASE WHEN found.state = 'running' THEN found.started_at ELSE start_campaign.at END;
+	IF target.state <> 'paused' OR target.started_at IS NULL THEN
+		target.started_at := CASE WHEN target.state = 'running' THEN target.started_at ELSE start_campaign.at END;
 	END IF;
-	IF found.segment_id IS NOT NULL THEN
-		PERFORM crm.set_trigger(found.segment_id, found.started_at, (definition ->> 'useful_for')::interval);
+	IF target.segment_id IS NOT NULL THEN
+		PERFORM crm.set_trigger(target.segment_id, target.started_at, (definition ->> 'useful_for')::interval);
 	END IF;
 	UPDATE crm.campaign AS c
-	   SET state = 'running', draft = definition, version = found.version, segment_id = found.segment_id, started_at = found.started_at
-	 WHERE c.campaign_id = found.campaign_id;
-	PERFORM crm.set_guard_state(v.guard_id, 'on') FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id;
-	RETURN found.version;
+	   SET state = 'running', draft = definition, version = target.version, segment_id = target.segment_id, started_at = target.started_at
+	 WHERE c.campaign_id = target.campaign_id;
+	PERFORM crm.set_guard_state(v.guard_id, 'on') FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id;
+	RETURN target.version;
 END
 $function$;
 COMMENT ON FUNCTION crm.start_campaign(text, timestamptz) IS
@@ -418,15 +418,15 @@ CREATE FUNCTION crm.pause_campaign(campaign text) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(pause_campaign.campaign);
+	target CONSTANT crm.campaign := crm.campaign_named(pause_campaign.campaign);
 BEGIN
-	UPDATE crm.campaign AS c SET state = 'paused' WHERE c.campaign_id = found.campaign_id AND c.state = 'running';
+	UPDATE crm.campaign AS c SET state = 'paused' WHERE c.campaign_id = target.campaign_id AND c.state = 'running';
 	IF NOT FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = format('campaign "%s" is not running', found.campaign);
+			MESSAGE = format('campaign "%s" is not running', target.campaign);
 	END IF;
-	PERFORM crm.set_guard_state(v.guard_id, 'paused') FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id;
+	PERFORM crm.set_guard_state(v.guard_id, 'paused') FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id;
 END
 $function$;
 COMMENT ON FUNCTION crm.pause_campaign(text) IS
@@ -437,25 +437,25 @@ CREATE FUNCTION crm.stop_campaign(campaign text, at timestamptz DEFAULT crm.now(
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found crm.campaign := crm.campaign_named(stop_campaign.campaign);
+	target crm.campaign := crm.campaign_named(stop_campaign.campaign);
 	run crm.run;
 	result bigint := 0;
 BEGIN
 	PERFORM crm.check_edit_instant(stop_campaign.at);
 	PERFORM crm.lock_segments();
-	SELECT c.* INTO found FROM crm.campaign AS c WHERE c.campaign_id = found.campaign_id FOR UPDATE;
-	IF found.state NOT IN ('running', 'paused') THEN
+	SELECT c.* INTO target FROM crm.campaign AS c WHERE c.campaign_id = target.campaign_id FOR UPDATE;
+	IF target.state NOT IN ('running', 'paused') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_not_in_prerequisite_state',
-			MESSAGE = format('campaign "%s" is not running', found.campaign);
+			MESSAGE = format('campaign "%s" is not running', target.campaign);
 	END IF;
-	PERFORM crm.drop_trigger(found.segment_id);
-	UPDATE crm.campaign AS c SET state = 'stopped', segment_id = NULL WHERE c.campaign_id = found.campaign_id;
-	PERFORM crm.set_guard_state(v.guard_id, 'stopped') FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id;
+	PERFORM crm.drop_trigger(target.segment_id);
+	UPDATE crm.campaign AS c SET state = 'stopped', segment_id = NULL WHERE c.campaign_id = target.campaign_id;
+	PERFORM crm.set_guard_state(v.guard_id, 'stopped') FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id;
 	FOR run IN
 		UPDATE crm.run AS r
 		   SET state = 'left', reason = 'stopped', finished_at = stop_campaign.at, wake_at = NULL
-		 WHERE r.campaign_id = found.campaign_id AND r.state = 'active'
+		 WHERE r.campaign_id = target.campaign_id AND r.state = 'active'
 		RETURNING r.*
 	LOOP
 		PERFORM crm.finish_run(run, stop_campaign.at);
@@ -472,18 +472,18 @@ CREATE FUNCTION crm.drop_campaign(campaign text) RETURNS void
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(drop_campaign.campaign);
+	target CONSTANT crm.campaign := crm.campaign_named(drop_campaign.campaign);
 BEGIN
-	IF found.state IN ('running', 'paused') THEN
+	IF target.state IN ('running', 'paused') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'object_in_use',
-			MESSAGE = format('campaign "%s" is running', found.campaign),
+			MESSAGE = format('campaign "%s" is running', target.campaign),
 			HINT = 'Stop it first, with crm.stop_campaign().';
 	END IF;
-	DELETE FROM crm.run_step AS s WHERE s.campaign_id = found.campaign_id;
-	DELETE FROM crm.run AS r WHERE r.campaign_id = found.campaign_id;
-	DELETE FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id;
-	DELETE FROM crm.campaign AS c WHERE c.campaign_id = found.campaign_id;
+	DELETE FROM crm.run_step AS s WHERE s.campaign_id = target.campaign_id;
+	DELETE FROM crm.run AS r WHERE r.campaign_id = target.campaign_id;
+	DELETE FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id;
+	DELETE FROM crm.campaign AS c WHERE c.campaign_id = target.campaign_id;
 END
 $function$;
 COMMENT ON FUNCTION crm.drop_campaign(text) IS
@@ -495,36 +495,36 @@ CREATE FUNCTION crm.migrate_runs(campaign text, apply boolean DEFAULT false)
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(migrate_runs.campaign);
-	target jsonb;
+	named CONSTANT crm.campaign := crm.campaign_named(migrate_runs.campaign);
+	steps jsonb;
 	old record;
 	number int;
 BEGIN
-	SELECT v.definition -> 'steps' INTO target
-	  FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id AND v.version = found.version;
+	SELECT v.definition -> 'steps' INTO steps
+	  FROM crm.campaign_version AS v WHERE v.campaign_id = named.campaign_id AND v.version = named.version;
 	FOR old IN
 		SELECT r.run_id, r.customer_id, r.version, r.step, v.definition -> 'steps' AS steps
 		  FROM crm.run AS r
 		  JOIN crm.campaign_version AS v ON v.campaign_id = r.campaign_id AND v.version = r.version
-		 WHERE r.campaign_id = found.campaign_id AND r.state = 'active' AND r.version <> found.version
+		 WHERE r.campaign_id = named.campaign_id AND r.state = 'active' AND r.version <> named.version
 		 ORDER BY r.run_id
 		   FOR UPDATE OF r
 	LOOP
 		-- The step it stands at, by name; or the nearest one after it that is still there; or the end
 		SELECT t.o::int INTO number
 		  FROM jsonb_array_elements(old.steps) WITH ORDINALITY AS s(s, o)
-		  JOIN jsonb_array_elements(target) WITH ORDINALITY AS t(s, o) ON t.s -> 'step' = s.s -> 'step'
+		  JOIN jsonb_array_elements(steps) WITH ORDINALITY AS t(s, o) ON t.s -> 'step' = s.s -> 'step'
 		 WHERE s.o >= old.step ORDER BY s.o LIMIT 1;
-		number := coalesce(number, jsonb_array_length(target) + 1);
+		number := coalesce(number, jsonb_array_length(steps) + 1);
 		migrate_runs.run_id := old.run_id;
 		migrate_runs.customer_id := old.customer_id;
 		migrate_runs.from_version := old.version;
 		migrate_runs.step := old.steps -> (old.step - 1) ->> 'step';
-		migrate_runs.new_step := target -> (number - 1) ->> 'step';
+		migrate_runs.new_step := steps -> (number - 1) ->> 'step';
 		RETURN NEXT;
 		IF migrate_runs.apply THEN
 			UPDATE crm.run AS r
-			   SET version = found.version, step = number, wake_at = crm.now()
+			   SET version = named.version, step = number, wake_at = crm.now()
 			 WHERE r.customer_id = old.customer_id AND r.run_id = old.run_id;
 		END IF;
 	END LOOP;

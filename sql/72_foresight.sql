@@ -117,8 +117,8 @@ CREATE FUNCTION crm.dry_run(campaign text, horizon interval DEFAULT '7 days', at
 AS $function$
 #variable_conflict use_column
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(dry_run.campaign);
-	definition CONSTANT jsonb := crm.simulated_definition(found);
+	target CONSTANT crm.campaign := crm.campaign_named(dry_run.campaign);
+	definition CONSTANT jsonb := crm.simulated_definition(target);
 	guard int;
 	moves record;
 	items crm.claim_item[];
@@ -135,16 +135,16 @@ BEGIN
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'instant and horizon of a dry run must not be null or negative';
 	END IF;
-	SELECT v.guard_id INTO guard FROM crm.campaign_version AS v WHERE v.campaign_id = found.campaign_id AND v.version = found.version
-		AND found.state IN ('running', 'paused');
+	SELECT v.guard_id INTO guard FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id AND v.version = target.version
+		AND target.state IN ('running', 'paused');
 	-- What is due at one instant is decided together, with what the outbox has then
 	FOR moves IN
 		WITH move AS MATERIALIZED (
 			SELECT s.*, row_number() OVER () AS n, st.step AS definition
-			  FROM crm.simulate(definition, found.campaign_id,
-								ARRAY(SELECT r FROM crm.run AS r WHERE r.campaign_id = found.campaign_id AND r.state = 'active'),
-								CASE WHEN found.state IN ('running', 'paused')
-									 THEN greatest(found.started_at, dry_run.at - (definition ->> 'useful_for')::interval) ELSE dry_run.at END,
+			  FROM crm.simulate(definition, target.campaign_id,
+								ARRAY(SELECT r FROM crm.run AS r WHERE r.campaign_id = target.campaign_id AND r.state = 'active'),
+								CASE WHEN target.state IN ('running', 'paused')
+									 THEN greatest(target.started_at, dry_run.at - (definition ->> 'useful_for')::interval) ELSE dry_run.at END,
 								dry_run.at + dry_run.horizon) AS s
 			  LEFT JOIN LATERAL (SELECT e AS step FROM jsonb_array_elements(definition -> 'steps') AS e WHERE e ->> 'step' = s.step) AS st ON true
 		)
@@ -214,8 +214,8 @@ CREATE FUNCTION crm.backtest(campaign text, "from" timestamptz, "to" timestamptz
 AS $function$
 #variable_conflict use_column
 DECLARE
-	found crm.campaign := crm.campaign_named(backtest.campaign);
-	definition CONSTANT jsonb := crm.simulated_definition(found);
+	target crm.campaign := crm.campaign_named(backtest.campaign);
+	definition CONSTANT jsonb := crm.simulated_definition(target);
 BEGIN
 	IF NOT definition ? 'trigger' THEN
 		RAISE EXCEPTION USING
@@ -224,7 +224,7 @@ BEGIN
 	END IF;
 	RETURN QUERY
 		SELECT s.customer_id, s.occurrence, s.entry, s.held, s.step, s.arm, s.at, s.outcome, b.orders, b.revenue
-		  FROM crm.simulate(definition, found.campaign_id, '{}', backtest."from", backtest."to", true) AS s
+		  FROM crm.simulate(definition, target.campaign_id, '{}', backtest."from", backtest."to", true) AS s
 		  LEFT JOIN LATERAL (
 			SELECT count(*) AS orders, coalesce(sum((e.properties ->> 'amount')::numeric), 0) AS revenue
 			  FROM crm.events_of(crm.profile_of(s.customer_id)) AS e

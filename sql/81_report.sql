@@ -20,9 +20,9 @@ CREATE FUNCTION crm.campaign_report(campaign text, since timestamptz DEFAULT '-i
 AS $function$
 #variable_conflict use_column
 DECLARE
-	found CONSTANT crm.campaign := crm.campaign_named(campaign_report.campaign);
+	target CONSTANT crm.campaign := crm.campaign_named(campaign_report.campaign);
 	definition CONSTANT jsonb := coalesce((SELECT v.definition FROM crm.campaign_version AS v
-											WHERE v.campaign_id = found.campaign_id AND v.version = found.version), found.draft);
+											WHERE v.campaign_id = target.campaign_id AND v.version = target.version), target.draft);
 	goal CONSTANT crm.predicate := (definition ->> 'goal')::crm.predicate;
 BEGIN
 	RETURN QUERY
@@ -30,7 +30,7 @@ BEGIN
 			SELECT r.customer_id, r.run_id, r.held, r.goal_at, r.entry, crm.resolve_customer(r.customer_id) AS person, crm.arms_text(r.arms) AS arm,
 				   least(campaign_report.at, r.entry + (definition ->> 'window')::interval) AS until, row_number() OVER (ORDER BY r.run_id) AS n
 			  FROM crm.run AS r
-			 WHERE r.campaign_id = found.campaign_id AND r.state <> 'skipped' AND r.entry >= campaign_report.since AND r.entry <= campaign_report.at
+			 WHERE r.campaign_id = target.campaign_id AND r.state <> 'skipped' AND r.entry >= campaign_report.since AND r.entry <= campaign_report.at
 		), asked AS MATERIALIZED (
 			SELECT a.number, a.truth
 			  FROM crm.ask_customers(goal, (SELECT array_agg(r.person ORDER BY r.n) FROM run AS r), (SELECT array_agg(r.until ORDER BY r.n) FROM run AS r),
@@ -73,7 +73,7 @@ BEGIN
 			SELECT 2, 0, '', 'held out', o.customer_id, o.run_id, o.reached, o.revenue, NULL FROM outcome AS o WHERE o.held
 			UNION ALL
 			SELECT 3, coalesce(n.o, 1000), s.step, s.arm, o.customer_id, o.run_id, o.reached, o.revenue, s.step
-			  FROM (SELECT DISTINCT s.customer_id, s.run_id, s.step, s.arm FROM crm.run_step AS s WHERE s.campaign_id = found.campaign_id AND s.step <> '') AS s
+			  FROM (SELECT DISTINCT s.customer_id, s.run_id, s.step, s.arm FROM crm.run_step AS s WHERE s.campaign_id = target.campaign_id AND s.step <> '') AS s
 			  JOIN outcome AS o ON o.customer_id = s.customer_id AND o.run_id = s.run_id AND NOT o.held
 			  LEFT JOIN LATERAL (SELECT e.o FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY AS e(e, o) WHERE e.e ->> 'step' = s.step) AS n ON true
 		), counted AS (
