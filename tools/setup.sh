@@ -45,11 +45,35 @@ missing_libraries() {
 	finds_header g++ phonenumbers/phonenumberutil.h || echo libphonenumber
 }
 
+# What one test needs, test/t/sender.pl, which is skipped without it
+python_packages=(python3-psycopg2 python3-aiosmtpd)
+missing_python() {
+	[ "$purpose" = bench ] || /usr/bin/python3 -c 'import psycopg2, aiosmtpd' 2>/dev/null || echo "${python_packages[*]}"
+}
+
 libraries=$(missing_libraries)
+python=$(missing_python)
+# Where nothing else is missing: nobody is to be kept from the tests by it
+install_python() {
+	local root=()
+	command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 1
+	if [ "$(id -u)" -ne 0 ]; then
+		command -v sudo >/dev/null && sudo -n true 2>/dev/null || return 1
+		root=(sudo)
+	fi
+	say "Installing $python"
+	{ "${root[@]}" apt-get -qq update &&
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+			apt-get -y -qq --no-install-recommends --no-remove --no-upgrade -o Dpkg::Use-Pty=0 install "${python_packages[@]}"; } \
+		>/dev/null 2>&1 && [ -z "$(missing_python)" ]
+}
+
 config=$(find_pg_config) || config=
 if [ -n "$config" ]; then
 	missing=$(missing_of_server "$config")
 	if [ -z "$missing$libraries" ] && [ ${#missing_tools[@]} -eq 0 ]; then
+		[ -z "$python" ] || install_python ||
+			say "Without $python the test of the example sender is skipped."
 		exit 0
 	fi
 else
@@ -118,6 +142,8 @@ done
 if [ "$purpose" = bench ]; then
 	command -v node >/dev/null || packages+=(nodejs)
 	command -v npm >/dev/null || packages+=(npm)
+elif [ ${#packages[@]} -gt 0 ] && [ -n "$python" ]; then
+	packages+=("${python_packages[@]}")
 fi
 # A server that did not come by packages, or tools that did not: apt has nothing to add
 if [ ${#packages[@]} -eq 0 ]; then

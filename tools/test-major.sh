@@ -82,7 +82,7 @@ unpack() {
 	: >"$apt/preferences"
 	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$apt/sources.list"
 	packages=(base-files libc-bin dash mawk bash coreutils findutils diffutils sed grep tar gzip perl make gcc g++ libc6-dev
-		libphonenumber-dev libidn2-dev
+		libphonenumber-dev libidn2-dev python3-psycopg2 python3-aiosmtpd
 		"postgresql-$major" libipc-run-perl libtap-parser-sourcehandler-pgtap-perl)
 	# Without what these depend on: a whole clang and llvm, for bitcode that is not built here
 	bare=("postgresql-server-dev-$major" libpq-dev)
