@@ -118,13 +118,13 @@ AS $function$
 #variable_conflict use_column
 DECLARE
 	target CONSTANT crm.campaign := crm.campaign_named(dry_run.campaign);
-	definition CONSTANT jsonb := crm.simulated_definition(target);
+	drawn CONSTANT jsonb := crm.simulated_definition(target);
 	guard int;
 	moves record;
 	items crm.claim_item[];
 	named jsonb;
 BEGIN
-	IF NOT definition ? 'trigger' THEN
+	IF NOT drawn ? 'trigger' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'wrong_object_type',
 			MESSAGE = format('campaign "%s" is a broadcast', dry_run.campaign),
@@ -141,12 +141,12 @@ BEGIN
 	FOR moves IN
 		WITH move AS MATERIALIZED (
 			SELECT s.*, row_number() OVER () AS n, st.step AS definition
-			  FROM crm.simulate(definition, target.campaign_id,
+			  FROM crm.simulate(drawn, target.campaign_id,
 								ARRAY(SELECT r FROM crm.run AS r WHERE r.campaign_id = target.campaign_id AND r.state = 'active'),
 								CASE WHEN target.state IN ('running', 'paused')
-									 THEN greatest(target.started_at, dry_run.at - (definition ->> 'useful_for')::interval) ELSE dry_run.at END,
+									 THEN greatest(target.started_at, dry_run.at - (drawn ->> 'useful_for')::interval) ELSE dry_run.at END,
 								dry_run.at + dry_run.horizon) AS s
-			  LEFT JOIN LATERAL (SELECT e AS step FROM jsonb_array_elements(definition -> 'steps') AS e WHERE e ->> 'step' = s.step) AS st ON true
+			  LEFT JOIN LATERAL (SELECT e AS step FROM jsonb_array_elements(drawn -> 'steps') AS e WHERE e ->> 'step' = s.step) AS st ON true
 		)
 		SELECT greatest(m.at, dry_run.at) AS at, array_agg(m ORDER BY m.n) AS moves
 		  FROM move AS m
@@ -158,10 +158,10 @@ BEGIN
 					   i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, 0, NULL, NULL, NULL)::crm.claim_item
 			  FROM (SELECT -(o.n) AS id, o.customer_id, crm.resolve_customer(o.customer_id) AS person, true AS mine,
 						   o.definition -> 'message' ->> 'channel' AS channel,
-						   coalesce(o.definition -> 'message' ->> 'purpose', definition ->> 'purpose') AS purpose,
-						   coalesce((o.definition -> 'message' -> 'transactional')::boolean, false) OR (definition -> 'transactional')::boolean AS transactional,
-						   (definition ->> 'priority')::int AS priority, o.at AS due_at,
-						   o.at + coalesce(o.definition -> 'message' ->> 'useful_for', definition ->> 'useful_for')::interval AS useful_until,
+						   coalesce(o.definition -> 'message' ->> 'purpose', drawn ->> 'purpose') AS purpose,
+						   coalesce((o.definition -> 'message' -> 'transactional')::boolean, false) OR (drawn -> 'transactional')::boolean AS transactional,
+						   (drawn ->> 'priority')::int AS priority, o.at AS due_at,
+						   o.at + coalesce(o.definition -> 'message' ->> 'useful_for', drawn ->> 'useful_for')::interval AS useful_until,
 						   guard AS guard_id, o.entry, NULL::text AS event_kind, NULL::timestamptz AS event_at,
 						   (o.definition -> 'message' ->> 'if')::crm.predicate AS condition, NULL::text AS code
 					  FROM unnest(moves.moves) AS o(customer_id bigint, run_id bigint, occurrence text, entry timestamptz, held boolean, step text,

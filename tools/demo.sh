@@ -20,6 +20,7 @@ step 'A shop: customers, visits, carts, orders' demo/shop.sql
 step 'Feeds: what the shop tells about itself' demo/feeds.sql
 step 'Segments, in the words of a marketer' demo/segments.sql
 step 'A tour' demo/tour.sql
+step 'A campaign, before it is started' demo/campaign.sql
 # Whoever goes on playing finds the clock of the tour: the shop's last order is of that day
 psql -X -q -d "$database" -c "ALTER DATABASE $database SET search_path = public, crm" \
 	-c "ALTER DATABASE $database SET crm_marketing.now = '2026-06-15 12:00+00'"

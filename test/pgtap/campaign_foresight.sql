@@ -29,7 +29,7 @@ SELECT crm.define_customers('SELECT id AS customer_id, email, city FROM users') 
 SELECT crm.define_event('order', 'SELECT user_id AS customer_id, at, amount, item FROM orders') \g /dev/null
 SELECT crm.define_event('cart', 'SELECT user_id AS customer_id, at FROM carts') \g /dev/null
 SELECT crm.watch('customer', 'users'), crm.watch('order', 'orders'), crm.watch('cart', 'carts') \g /dev/null
-SELECT crm.record_consent(n, 'email') FROM generate_series(1, 120) AS n WHERE n % 13 <> 0 \g /dev/null
+SELECT crm.record_consent(n, 'email') FROM generate_series(1, 120) AS n WHERE n % 3 <> 0 \g /dev/null
 SELECT crm.set_template(t, 'email', '{"text": "x"}') FROM unnest(ARRAY['one', 'two', 'a', 'b']) AS t \g /dev/null
 SELECT crm.create_campaign('cart', 'has cart[not followed by order within 1 hour] in last 1 day and city = ''Perm''', 'has order since entry', reentry => '5 days',
 						   holdout => 20) \g /dev/null
@@ -105,8 +105,7 @@ SELECT results_eq($$SELECT (SELECT count(*) FROM crm.run), (SELECT count(*) FROM
 	'a dry run writes nothing');
 CREATE TABLE steps_before AS SELECT max(s.entry_id) AS entry_id FROM crm.run_step AS s;
 CALL tick_at('2026-01-21 11:00Z');
-SELECT ok((SELECT count(*) FROM said AS s WHERE s.decision = 'send') > 0 AND (SELECT count(*) FROM said AS s WHERE s.decision <> 'send') > 0,
-	'there is something to compare');
+SELECT ok((SELECT array_agg(DISTINCT s.decision) FROM said AS s) @> '{send,no address,no consent}', 'there is something of all kinds to compare');
 SELECT set_eq($$SELECT s.customer_id, s.campaign, s.step, s.due_at, s.action FROM said AS s$$,
 	$$SELECT s.customer_id, c.campaign, s.step, s.at, s.outcome FROM crm.run_step AS s JOIN crm.campaign AS c USING (campaign_id)
 	   WHERE s.entry_id > (SELECT b.entry_id FROM steps_before AS b)$$, 'the moves are those that the dry run told');
