@@ -78,6 +78,19 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM crm.slot_now AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
+	SELECT pg_catalog.format('outbox %s', o.channel), pg_catalog.count(*) FILTER (WHERE o.lane >= 0)::text,
+		   pg_catalog.concat_ws('; ', 'due since ' || pg_catalog.min(o.due_at) FILTER (WHERE o.lane >= 0)::text,
+							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane < 0) > 0
+								  THEN pg_catalog.format('%s handed out', pg_catalog.count(*) FILTER (WHERE o.lane < 0)) END)
+	  FROM crm.outbox AS o
+	 WHERE o.due_at <= crm.now() OR o.lane < 0
+	 GROUP BY o.channel
+	UNION ALL
+	SELECT pg_catalog.format('campaign %s', c.campaign), c.state, pg_catalog.format('%s runs were given up: see crm.run.error', r.failed)
+	  FROM crm.campaign AS c
+	 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS failed FROM crm.run AS r WHERE r.campaign_id = c.campaign_id AND r.state = 'failed') AS r
+	 WHERE r.failed > 0
+	UNION ALL
 	SELECT pg_catalog.format('code pool %s', p.pool), CASE WHEN n.free = 0 THEN 'empty' ELSE 'low' END,
 		   pg_catalog.format('%s free, low at %s', n.free, p.low_at)
 	  FROM crm.code_pool AS p
@@ -108,7 +121,7 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  ORDER BY e.error_id DESC
 	  LIMIT 1);
 COMMENT ON VIEW crm.status IS
-'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, which pools of promo codes are low, what ad networks do not take or remove, and the last error, whose text only those see who may read crm.tick_error';
+'how live the segments are: whether changes are captured, whether a background worker ticks, which feeds are watched and which tables are not, what waits to be read and evaluated, what keeps the change log from being emptied, what the outbox has that is due or handed out, which campaigns have runs that were given up, which pools of promo codes are low, what ad networks do not take or remove, and the last error, whose text only those see who may read crm.tick_error';
 COMMENT ON COLUMN crm.status.item IS 'what';
 COMMENT ON COLUMN crm.status.state IS 'how it is: a word, or a number';
 COMMENT ON COLUMN crm.status.detail IS 'more about it';
