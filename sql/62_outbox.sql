@@ -119,11 +119,11 @@ CREATE TABLE crm.outbox (
 ) WITH (fillfactor = 80);
 CREATE INDEX outbox_due_idx ON crm.outbox (channel, lane, due_at, message_id);
 CREATE INDEX outbox_customer_id_idx ON crm.outbox (customer_id);
-COMMENT ON TABLE crm.outbox IS 'messages that are not finished: queued ones, and those that are handed out';
+COMMENT ON TABLE crm.outbox IS 'messages that are not settled: queued ones, those that are handed out, and those of which nobody knows whether they were sent';
 COMMENT ON COLUMN crm.outbox.message_id IS 'message';
 COMMENT ON COLUMN crm.outbox.customer_id IS 'as crm.message';
 COMMENT ON COLUMN crm.outbox.channel IS 'as crm.message';
-COMMENT ON COLUMN crm.outbox.lane IS 'its priority while it waits, -1 while it is handed out';
+COMMENT ON COLUMN crm.outbox.lane IS 'its priority while it waits, -1 while it is handed out, -2 when nobody knows what became of it';
 COMMENT ON COLUMN crm.outbox.due_at IS 'when it is due; while it is handed out, when the lease runs out';
 COMMENT ON COLUMN crm.outbox.attempts IS 'how often it was handed out';
 COMMENT ON COLUMN crm.outbox.token IS 'of the hand-out: who has not this one has nothing to say any more';

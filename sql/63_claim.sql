@@ -287,7 +287,7 @@ BEGIN
 			   ARRAY(SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END
 					   FROM (SELECT m.channel, m.purpose, m.handed_at
 							   FROM crm.message AS m
-							  WHERE m.customer_id = ANY (p.ids) AND m.state IN ('sent', 'unknown') AND NOT m.transactional
+							  WHERE m.customer_id = ANY (p.ids) AND m.state = 'sent' AND NOT m.transactional
 							  UNION ALL
 							 SELECT m.channel, m.purpose, o.handed_at
 							   FROM crm.outbox AS o
@@ -435,6 +435,7 @@ DECLARE
 	room int := claim_messages.max;
 	capped boolean;
 	refused boolean;
+	looked_at int := 0;
 	item crm.claim_item;
 	number bigint;
 	n int;
@@ -475,146 +476,152 @@ BEGIN
 				  AND (o.due_at, o.message_id) >= (positions.due[1], positions.message[1])) THEN
 		PERFORM crm.expire_leases(claim_messages.at, claim_messages.channel);
 	END IF;
-	WITH found AS MATERIALIZED (
-		SELECT f.message_id, f.customer_id, f.lane, f.due_at, row_number() OVER () AS n
-		  FROM generate_series(9, 0, -1) AS l(lane)
-		 CROSS JOIN LATERAL (
-			SELECT o.message_id, o.customer_id, o.lane, o.due_at
-			  FROM crm.outbox AS o
-			 WHERE o.channel = claim_messages.channel AND o.lane = l.lane AND o.due_at <= claim_messages.at
-			   AND (o.due_at, o.message_id) >= (positions.due[l.lane + 2], positions.message[l.lane + 2])
-			 ORDER BY o.due_at, o.message_id
+	LOOP
+		WITH found AS MATERIALIZED (
+			SELECT f.message_id, f.customer_id, f.lane, f.due_at, row_number() OVER () AS n
+			  FROM generate_series(9, 0, -1) AS l(lane)
+			 CROSS JOIN LATERAL (
+				SELECT o.message_id, o.customer_id, o.lane, o.due_at
+				  FROM crm.outbox AS o
+				 WHERE o.channel = claim_messages.channel AND o.lane = l.lane AND o.due_at <= claim_messages.at
+				   AND (o.due_at, o.message_id) >= (positions.due[l.lane + 2], positions.message[l.lane + 2])
+				 ORDER BY o.due_at, o.message_id
+				 LIMIT room
+				   FOR UPDATE SKIP LOCKED) AS f
 			 LIMIT room
-			   FOR UPDATE SKIP LOCKED) AS f
-		 LIMIT room
-	), locked AS MATERIALIZED (
-		SELECT p.person, pg_try_advisory_xact_lock(hashtext('crm.message'), hashint8(p.person))
-						 AND pg_try_advisory_xact_lock_shared(hashtext('crm.alias'), hashint8(p.person) & 1023) AS locked
-		  FROM (SELECT DISTINCT coalesce(a.customer_id, f.customer_id) AS person
-				  FROM found AS f LEFT JOIN crm.alias AS a ON a.alias = f.customer_id) AS p
-	)
-	SELECT array_agg(f.message_id ORDER BY f.n) AS ids, (SELECT array_agg(l.person) FROM locked AS l WHERE l.locked) AS persons,
-		   array_agg(f.lane::int ORDER BY f.n) AS lanes, array_agg(f.due_at ORDER BY f.n) AS due
-	  INTO candidates
-	  FROM found AS f;
-	IF candidates.ids IS NULL THEN
-		RETURN;
-	END IF;
-	PERFORM crm.remember_positions(claim_messages.channel, candidates.lanes, candidates.due, candidates.ids);
-	IF candidates.persons IS NULL THEN
-		RETURN;
-	END IF;
-
-	-- From here on with what is committed now
-	capped := EXISTS (SELECT FROM crm.cap);
-	IF capped THEN
-		SELECT array_agg(ROW(m.message_id, m.customer_id, p.id, m.message_id = ANY (candidates.ids), m.channel, m.purpose, m.transactional,
-							 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
-							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
-		  FROM unnest(candidates.persons) AS p(id)
-		 CROSS JOIN LATERAL (SELECT p.id UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.id) AS i(id)
-		  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
-		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id;
-	ELSE
-		SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
-							 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
-							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
-		  FROM unnest(candidates.ids) AS c(id)
-		  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
-		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-		  LEFT JOIN crm.alias AS a ON a.alias = o.customer_id
-		 CROSS JOIN LATERAL (SELECT coalesce(a.customer_id, o.customer_id) AS person) AS p
-		 WHERE p.person = ANY (candidates.persons);
-	END IF;
-	IF items IS NULL THEN
-		RETURN;
-	END IF;
-	items := crm.decide(items, claim_messages.at);
-
-	-- What is not to go, with its reason; where it is put off beyond its use, too
-	refused := false;
-	FOREACH item IN ARRAY items LOOP
-		refused := refused OR item.mine AND item.verdict IS NOT NULL;
-	END LOOP;
-	IF refused THEN
-		WITH refused AS MATERIALIZED (
-			SELECT i.message_id, i.customer_id, i.verdict
-			  FROM unnest(items) AS i
-			 WHERE i.mine AND i.verdict IS NOT NULL AND (i.until IS NULL OR i.until > i.useful_until)
-		), gone AS (
-			DELETE FROM crm.outbox AS o USING refused AS r WHERE o.message_id = r.message_id
+		), locked AS MATERIALIZED (
+			SELECT p.person, pg_try_advisory_xact_lock(hashtext('crm.message'), hashint8(p.person))
+							 AND pg_try_advisory_xact_lock_shared(hashtext('crm.alias'), hashint8(p.person) & 1023) AS locked
+			  FROM (SELECT DISTINCT coalesce(a.customer_id, f.customer_id) AS person
+					  FROM found AS f LEFT JOIN crm.alias AS a ON a.alias = f.customer_id) AS p
 		)
-		UPDATE crm.message AS m
-		   SET state = 'suppressed', reason = r.verdict, finished_at = claim_messages.at
-		  FROM refused AS r
-		 WHERE m.customer_id = r.customer_id AND m.message_id = r.message_id;
-		UPDATE crm.outbox AS o
-		   SET due_at = i.until, reason = i.verdict
-		  FROM unnest(items) AS i
-		 WHERE o.message_id = i.message_id AND i.mine AND i.verdict IS NOT NULL AND i.until IS NOT NULL
-		   AND (i.useful_until IS NULL OR i.until <= i.useful_until);
-	END IF;
+		SELECT array_agg(f.message_id ORDER BY f.n) AS ids, (SELECT array_agg(l.person) FROM locked AS l WHERE l.locked) AS persons,
+			   array_agg(f.lane::int ORDER BY f.n) AS lanes, array_agg(f.due_at ORDER BY f.n) AS due
+		  INTO candidates
+		  FROM found AS f;
+		IF candidates.ids IS NULL THEN
+			RETURN;
+		END IF;
+		looked_at := looked_at + cardinality(candidates.ids);
+		PERFORM crm.remember_positions(claim_messages.channel, candidates.lanes, candidates.due, candidates.ids);
+		IF candidates.persons IS NULL THEN
+			RETURN;
+		END IF;
 
-	-- What goes: each template is looked up once, and all are filled together; only when one has an error each by itself
-	WITH going AS MATERIALIZED (
-		SELECT i.message_id, i.customer_id, i.person, i.priority, i.due_at, m.template, m.channel, m.language, m.code, m.campaign, m.step, m.data
-		  FROM unnest(items) AS i
-		  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
-		 WHERE i.mine AND i.verdict IS NULL
-	), template AS MATERIALIZED (
-		SELECT d.template, d.channel, d.language, (crm.newest_template(d.template, d.channel, d.language)).parts
-		  FROM (SELECT DISTINCT g.template, g.channel, g.language FROM going AS g) AS d
-	)
-	SELECT array_agg(g.message_id ORDER BY g.priority DESC, g.due_at, g.message_id),
-		   array_agg(t.parts ORDER BY g.priority DESC, g.due_at, g.message_id),
-		   array_agg(jsonb_build_object('customer', CASE WHEN strpos(t.parts::text, 'customer') > 0
-														 THEN (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of(g.person)) AS a) END,
-										'code', g.code, 'message', jsonb_build_object('id', g.message_id, 'campaign', g.campaign, 'step', g.step))
-					 || coalesce(g.data, '{}') ORDER BY g.priority DESC, g.due_at, g.message_id)
-	  INTO handed, parts, contexts
-	  FROM going AS g
-	  JOIN template AS t ON t.template = g.template AND t.channel = g.channel AND t.language = g.language;
-	IF handed IS NULL THEN
-		RETURN;
-	END IF;
-	BEGIN
-		SELECT array_agg(crm.render_parts(h.parts, h.context) ORDER BY h.n) INTO contents
-		  FROM unnest(parts, contexts) WITH ORDINALITY AS h(parts, context, n);
-	EXCEPTION WHEN OTHERS THEN
-		contents := array_fill(NULL::jsonb, ARRAY[cardinality(handed)]);
-		FOR n IN 1 .. cardinality(handed) LOOP
-			BEGIN
-				contents[n] := crm.render_parts(parts[n], contexts[n]);
-			EXCEPTION WHEN OTHERS THEN
-				GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
-				PERFORM crm.bury_message(handed[n], message, claim_messages.at);
-			END;
+		-- From here on with what is committed now
+		capped := EXISTS (SELECT FROM crm.cap);
+		IF capped THEN
+			SELECT array_agg(ROW(m.message_id, m.customer_id, p.id, m.message_id = ANY (candidates.ids), m.channel, m.purpose, m.transactional,
+								 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+								 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
+			  FROM unnest(candidates.persons) AS p(id)
+			 CROSS JOIN LATERAL (SELECT p.id UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.id) AS i(id)
+			  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
+			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id;
+		ELSE
+			SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
+								 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+								 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
+			  FROM unnest(candidates.ids) AS c(id)
+			  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
+			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+			  LEFT JOIN crm.alias AS a ON a.alias = o.customer_id
+			 CROSS JOIN LATERAL (SELECT coalesce(a.customer_id, o.customer_id) AS person) AS p
+			 WHERE p.person = ANY (candidates.persons);
+		END IF;
+		IF items IS NULL THEN
+			RETURN;
+		END IF;
+		items := crm.decide(items, claim_messages.at);
+
+		-- What is not to go, with its reason; where it is put off beyond its use, too
+		refused := false;
+		FOREACH item IN ARRAY items LOOP
+			refused := refused OR item.mine AND item.verdict IS NOT NULL;
 		END LOOP;
-	END;
-	IF array_position(parts, NULL) IS NOT NULL THEN
-		PERFORM crm.bury_message(h.id, 'there is no such template', claim_messages.at)
-		   FROM unnest(handed, parts) AS h(id, parts) WHERE h.parts IS NULL;
-	END IF;
-
-	number := nextval('crm.claim_token_seq');
-	IF rule.rate IS NOT NULL THEN
-		DELETE FROM crm.handed AS h WHERE h.channel = claim_messages.channel AND h.at < claim_messages.at - rule.rate_per - interval '1 minute';
-		INSERT INTO crm.handed (channel, at, count) VALUES (claim_messages.channel, claim_messages.at, cardinality(handed));
-	END IF;
-	RETURN QUERY
-		WITH taken AS (
+		IF refused THEN
+			WITH refused AS MATERIALIZED (
+				SELECT i.message_id, i.customer_id, i.verdict
+				  FROM unnest(items) AS i
+				 WHERE i.mine AND i.verdict IS NOT NULL AND (i.until IS NULL OR i.until > i.useful_until)
+			), gone AS (
+				DELETE FROM crm.outbox AS o USING refused AS r WHERE o.message_id = r.message_id
+			)
+			UPDATE crm.message AS m
+			   SET state = 'suppressed', reason = r.verdict, finished_at = claim_messages.at
+			  FROM refused AS r
+			 WHERE m.customer_id = r.customer_id AND m.message_id = r.message_id;
 			UPDATE crm.outbox AS o
-			   SET lane = -1, due_at = claim_messages.at + coalesce(claim_messages.lease, rule.lease), attempts = o.attempts + 1,
-				   token = number, worker = claim_messages.worker, handed_at = claim_messages.at, reason = NULL
-			  FROM unnest(handed) WITH ORDINALITY AS h(id, n)
-			 WHERE o.message_id = h.id AND contents[h.n] IS NOT NULL
-			RETURNING o.message_id, o.attempts, h.n
+			   SET due_at = i.until, reason = i.verdict
+			  FROM unnest(items) AS i
+			 WHERE o.message_id = i.message_id AND i.mine AND i.verdict IS NOT NULL AND i.until IS NOT NULL
+			   AND (i.useful_until IS NULL OR i.until <= i.useful_until);
+		END IF;
+
+		-- What goes: each template is looked up once, and all are filled together; only when one has an error each by itself
+		WITH going AS MATERIALIZED (
+			SELECT i.message_id, i.customer_id, i.person, i.priority, i.due_at, m.template, m.channel, m.language, m.code, m.campaign, m.step, m.data
+			  FROM unnest(items) AS i
+			  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
+			 WHERE i.mine AND i.verdict IS NULL
+		), template AS MATERIALIZED (
+			SELECT d.template, d.channel, d.language, (crm.newest_template(d.template, d.channel, d.language)).parts
+			  FROM (SELECT DISTINCT g.template, g.channel, g.language FROM going AS g) AS d
 		)
-		SELECT t.message_id, number, i.person, i.address, contents[t.n], m.campaign, m.step, m.purpose, t.attempts::int
-		  FROM taken AS t
-		  JOIN unnest(items) AS i ON i.message_id = t.message_id
-		  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
-		 ORDER BY t.n;
+		SELECT array_agg(g.message_id ORDER BY g.priority DESC, g.due_at, g.message_id),
+			   array_agg(t.parts ORDER BY g.priority DESC, g.due_at, g.message_id),
+			   array_agg(jsonb_build_object('customer', CASE WHEN strpos(t.parts::text, 'customer') > 0
+															 THEN (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of(g.person)) AS a) END,
+											'code', g.code, 'message', jsonb_build_object('id', g.message_id, 'campaign', g.campaign, 'step', g.step))
+						 || coalesce(g.data, '{}') ORDER BY g.priority DESC, g.due_at, g.message_id)
+		  INTO handed, parts, contexts
+		  FROM going AS g
+		  JOIN template AS t ON t.template = g.template AND t.channel = g.channel AND t.language = g.language;
+		IF handed IS NULL THEN
+			-- what is not to go must not keep others waiting that are
+			CONTINUE WHEN refused AND looked_at < 1000;
+			RETURN;
+		END IF;
+		BEGIN
+			SELECT array_agg(crm.render_parts(h.parts, h.context) ORDER BY h.n) INTO contents
+			  FROM unnest(parts, contexts) WITH ORDINALITY AS h(parts, context, n);
+		EXCEPTION WHEN OTHERS THEN
+			contents := array_fill(NULL::jsonb, ARRAY[cardinality(handed)]);
+			FOR n IN 1 .. cardinality(handed) LOOP
+				BEGIN
+					contents[n] := crm.render_parts(parts[n], contexts[n]);
+				EXCEPTION WHEN OTHERS THEN
+					GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+					PERFORM crm.bury_message(handed[n], message, claim_messages.at);
+				END;
+			END LOOP;
+		END;
+		IF array_position(parts, NULL) IS NOT NULL THEN
+			PERFORM crm.bury_message(h.id, 'there is no such template', claim_messages.at)
+			   FROM unnest(handed, parts) AS h(id, parts) WHERE h.parts IS NULL;
+		END IF;
+
+		number := nextval('crm.claim_token_seq');
+		IF rule.rate IS NOT NULL THEN
+			DELETE FROM crm.handed AS h WHERE h.channel = claim_messages.channel AND h.at < claim_messages.at - rule.rate_per - interval '1 minute';
+			INSERT INTO crm.handed (channel, at, count) VALUES (claim_messages.channel, claim_messages.at, cardinality(handed));
+		END IF;
+		RETURN QUERY
+			WITH taken AS (
+				UPDATE crm.outbox AS o
+				   SET lane = -1, due_at = claim_messages.at + coalesce(claim_messages.lease, rule.lease), attempts = o.attempts + 1,
+					   token = number, worker = claim_messages.worker, handed_at = claim_messages.at, reason = NULL
+				  FROM unnest(handed) WITH ORDINALITY AS h(id, n)
+				 WHERE o.message_id = h.id AND contents[h.n] IS NOT NULL
+				RETURNING o.message_id, o.attempts, h.n
+			)
+			SELECT t.message_id, number, i.person, i.address, contents[t.n], m.campaign, m.step, m.purpose, t.attempts::int
+			  FROM taken AS t
+			  JOIN unnest(items) AS i ON i.message_id = t.message_id
+			  JOIN crm.message AS m ON m.customer_id = i.customer_id AND m.message_id = i.message_id
+			 ORDER BY t.n;
+		RETURN;
+	END LOOP;
 END
 $function$;
 COMMENT ON FUNCTION crm.claim_messages(text, text, int, interval, timestamptz) IS

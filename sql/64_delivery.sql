@@ -32,13 +32,12 @@ CREATE FUNCTION crm.ack_messages(message_ids bigint[], token bigint, provider_id
 AS $function$
 DECLARE
 	result int;
-	late int;
 	customers bigint[];
 BEGIN
 	WITH gone AS (
 		DELETE FROM crm.outbox AS o
 		 USING unnest(ack_messages.message_ids, ack_messages.provider_ids) AS a(id, provider)
-		 WHERE o.message_id = a.id AND o.lane = -1 AND o.token = ack_messages.token
+		 WHERE o.message_id = a.id AND o.lane < 0 AND o.token = ack_messages.token
 		RETURNING o.message_id, o.customer_id, o.handed_at, a.provider
 	), sent AS (
 		UPDATE crm.message AS m
@@ -49,18 +48,6 @@ BEGIN
 		RETURNING m.customer_id
 	)
 	SELECT count(*), array_agg(s.customer_id) INTO result, customers FROM sent AS s;
-	IF result < cardinality(ack_messages.message_ids) THEN
-		-- those whose lease had run out
-		WITH sent AS (
-			UPDATE crm.message AS m
-			   SET state = 'sent', reason = NULL, finished_at = ack_messages.at, provider_id = a.provider
-			  FROM unnest(ack_messages.message_ids, ack_messages.provider_ids) AS a(id, provider)
-			 WHERE m.message_id = a.id AND m.state = 'unknown' AND m.token = ack_messages.token
-			RETURNING m.customer_id
-		)
-		SELECT count(*), customers || array_agg(s.customer_id) INTO late, customers FROM sent AS s;
-		result := result + late;
-	END IF;
 	IF result > 0 THEN
 		PERFORM crm.touch(customers, 'message');
 	END IF;
@@ -143,14 +130,14 @@ BEGIN
 		  FROM crm.channel_rule AS r, crm.message AS m
 		 WHERE r.channel = name AND r.on_expiry = 'retry' AND o.message_id = ANY (found.ids) AND o.attempts < r.max_attempts
 		   AND m.customer_id = o.customer_id AND m.message_id = o.message_id;
-		WITH gone AS (
-			DELETE FROM crm.outbox AS o WHERE o.message_id = ANY (found.ids) AND o.lane = -1
+		WITH unknown AS (
+			UPDATE crm.outbox AS o SET lane = -2 WHERE o.message_id = ANY (found.ids) AND o.lane = -1
 			RETURNING o.message_id, o.customer_id, o.handed_at, o.token
 		)
 		UPDATE crm.message AS m
-		   SET state = 'unknown', reason = 'lease', handed_at = g.handed_at, finished_at = expire_leases.at, token = g.token
-		  FROM gone AS g
-		 WHERE m.customer_id = g.customer_id AND m.message_id = g.message_id;
+		   SET state = 'unknown', reason = 'lease', handed_at = u.handed_at, finished_at = expire_leases.at, token = u.token
+		  FROM unknown AS u
+		 WHERE m.customer_id = u.customer_id AND m.message_id = u.message_id;
 		result := result + cardinality(found.ids);
 	END LOOP;
 	RETURN result;
@@ -160,19 +147,19 @@ COMMENT ON FUNCTION crm.expire_leases(timestamptz, text) IS
 'messages whose lease has run out, of which nobody knows whether they were sent: unknown from now on, which counts for caps; or queued again, where crm.set_channel_rule() says retry. crm.claim_messages() does it by the way. channel NULL: of all. Returns how many there were, at most 1000 of a channel';
 
 CREATE FUNCTION crm.unknown_messages(channel text)
-	RETURNS TABLE (message_id bigint, token bigint, customer_id bigint, handed_at timestamptz)
+	RETURNS TABLE (message_id bigint, token bigint, customer_id bigint, handed_at timestamptz, worker text)
 	LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT m.message_id, m.token, m.customer_id, m.handed_at
-	  FROM crm.message AS m
-	 WHERE m.channel = unknown_messages.channel AND m.state = 'unknown'
-	 ORDER BY m.message_id;
+	SELECT o.message_id, o.token, o.customer_id, o.handed_at, o.worker
+	  FROM crm.outbox AS o
+	 WHERE o.channel = unknown_messages.channel AND o.lane = -2
+	 ORDER BY o.message_id;
 END;
 COMMENT ON FUNCTION crm.unknown_messages(text) IS
 'messages of a channel that were handed out and of which nobody has said what became of them, with their tokens: whoever can find out, as from the provider''s log, calls crm.ack_messages() or crm.redrive_messages(). NULL has none';
 
-CREATE FUNCTION crm.redrive_messages(message_ids bigint[], at timestamptz DEFAULT crm.now()) RETURNS int
+CREATE FUNCTION crm.redrive_messages(message_ids bigint[], token bigint DEFAULT NULL, at timestamptz DEFAULT crm.now()) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -183,16 +170,19 @@ BEGIN
 		UPDATE crm.message AS m
 		   SET state = 'queued', reason = NULL, handed_at = NULL, finished_at = NULL, token = NULL
 		 WHERE m.message_id = ANY (redrive_messages.message_ids) AND m.state IN ('dead', 'unknown')
+		   AND (redrive_messages.token IS NULL OR m.token = redrive_messages.token)
 		RETURNING m.message_id, m.customer_id, m.channel, m.priority
 	)
-	INSERT INTO crm.outbox (message_id, customer_id, channel, lane, due_at)
-	SELECT a.message_id, a.customer_id, a.channel, a.priority, redrive_messages.at FROM again AS a;
+	INSERT INTO crm.outbox AS o (message_id, customer_id, channel, lane, due_at)
+	SELECT a.message_id, a.customer_id, a.channel, a.priority, redrive_messages.at FROM again AS a
+	ON CONFLICT ON CONSTRAINT outbox_pkey DO UPDATE
+		SET lane = excluded.lane, due_at = excluded.due_at, attempts = 0, token = NULL, worker = NULL, handed_at = NULL, reason = NULL;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	RETURN result;
 END
 $function$;
-COMMENT ON FUNCTION crm.redrive_messages(bigint[], timestamptz) IS
-'queues messages again that were given up or whose fate is unknown: they are decided anew when they are handed out. Returns how many';
+COMMENT ON FUNCTION crm.redrive_messages(bigint[], bigint, timestamptz) IS
+'queues messages again that were given up or whose fate is unknown, if a token is given only those that were handed out last with it: they are decided anew when they are handed out. Returns how many. NULL queues none';
 
 CREATE FUNCTION crm.redrive(channel text, state text DEFAULT 'dead', since timestamptz DEFAULT '-infinity', at timestamptz DEFAULT crm.now())
 	RETURNS int
@@ -200,7 +190,7 @@ CREATE FUNCTION crm.redrive(channel text, state text DEFAULT 'dead', since times
 	SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT crm.redrive_messages(ARRAY(SELECT m.message_id FROM crm.message AS m
-									   WHERE m.channel = redrive.channel AND m.state = redrive.state AND m.finished_at >= redrive.since), redrive.at);
+									   WHERE m.channel = redrive.channel AND m.state = redrive.state AND m.finished_at >= redrive.since), at => redrive.at);
 END;
 COMMENT ON FUNCTION crm.redrive(text, text, timestamptz, timestamptz) IS
 'crm.redrive_messages() of all of a channel that are dead, or unknown, since an instant';
@@ -306,6 +296,9 @@ BEGIN
 	DELETE FROM crm.delivery AS d
 	 USING crm.message AS m
 	 WHERE m.customer_id = d.customer_id AND m.message_id = d.message_id AND m.state <> 'queued' AND m.finished_at < drop_messages_before.before;
+	DELETE FROM crm.outbox AS o
+	 USING crm.message AS m
+	 WHERE o.lane = -2 AND m.customer_id = o.customer_id AND m.message_id = o.message_id AND m.finished_at < drop_messages_before.before;
 	DELETE FROM crm.message AS m WHERE m.state <> 'queued' AND m.finished_at < drop_messages_before.before;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	IF result > 0 THEN

@@ -260,6 +260,12 @@ DECLARE
 BEGIN
 	done := 0;
 	more := false;
+	IF NOT EXISTS (SELECT FROM crm.campaign AS c WHERE c.state IN ('running', 'paused')) THEN
+		RETURN;
+	END IF;
+	IF random() < 0.002 THEN
+		PERFORM crm.forget_occurrences(now);
+	END IF;
 	-- One at a time begins runs, so that re-entry is decided in order; who waits in vain leaves it to him
 	IF pg_try_advisory_xact_lock(hashtext('crm.campaign')) THEN
 		FOR met IN
@@ -390,7 +396,8 @@ BEGIN
 		PERFORM crm.set_trigger(target.segment_id, target.started_at, (definition ->> 'useful_for')::interval);
 	END IF;
 	UPDATE crm.campaign AS c
-	   SET state = 'running', draft = definition, version = target.version, segment_id = target.segment_id, started_at = target.started_at
+	   SET state = 'running', draft = definition, version = target.version, segment_id = target.segment_id, started_at = target.started_at,
+		   sent_up_to = CASE WHEN c.version = target.version THEN c.sent_up_to END
 	 WHERE c.campaign_id = target.campaign_id;
 	PERFORM crm.set_guard_state(v.guard_id, 'on') FROM crm.campaign_version AS v WHERE v.campaign_id = target.campaign_id;
 	RETURN target.version;

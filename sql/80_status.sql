@@ -80,8 +80,10 @@ CREATE VIEW crm.status (item, state, detail) AS
 	UNION ALL
 	SELECT pg_catalog.format('outbox %s', o.channel), pg_catalog.count(*) FILTER (WHERE o.lane >= 0)::text,
 		   pg_catalog.concat_ws('; ', 'due since ' || pg_catalog.min(o.due_at) FILTER (WHERE o.lane >= 0)::text,
-							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane < 0) > 0
-								  THEN pg_catalog.format('%s handed out', pg_catalog.count(*) FILTER (WHERE o.lane < 0)) END)
+							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane = -1) > 0
+								  THEN pg_catalog.format('%s handed out', pg_catalog.count(*) FILTER (WHERE o.lane = -1)) END,
+							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane = -2) > 0
+								  THEN pg_catalog.format('%s unknown', pg_catalog.count(*) FILTER (WHERE o.lane = -2)) END)
 	  FROM crm.outbox AS o
 	 WHERE o.due_at <= crm.now() OR o.lane < 0
 	 GROUP BY o.channel

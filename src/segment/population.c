@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/kept_plan.h"
 #include "feed/feed.h"
 #include "segment/population_rows.h"
 
@@ -219,6 +220,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 static void
 read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int kind)
 {
+	static SPIPlanPtr kept[-ROW_STATIC + 1] = {NULL};
 	TableReceiver receiver = {0};
 	SPIExecuteOptions options = {0};
 	ParamListInfo params = makeParamList(1);
@@ -248,7 +250,11 @@ read_table(RowStore *store, const char *sql, const FeedCustomers *customers, int
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	rc = SPI_execute_extended(sql, &options);
+	/* of a few customers, planning would take longer than reading; each kind has one statement */
+	if (!customers->all)
+		rc = SPI_execute_plan_extended(kept_plan(&kept[-kind], sql, 1, &params->params[0].ptype), &options);
+	else
+		rc = SPI_execute_extended(sql, &options);
 	/* what SPI answers depends on the receiver; only a failure is of interest */
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(rc));
