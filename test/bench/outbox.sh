@@ -8,7 +8,8 @@
 #     HELD                 how many messages go while somebody holds an old snapshot, by default 240000
 #     RUNS                 how many runs of campaigns are advanced, by default 20000
 #     PGMQ_SQL             the path of pgmq's SQL (pgmq-extension/sql/pgmq.sql); without it pgmq is left out
-#     PARTS                which of: rate snapshot runs; by default all
+#     DAILY                how many messages are sent on each day of the simulated year, by default 5000
+#     PARTS                which of: rate snapshot runs year; by default all
 #
 # settings: -c fsync=on -c full_page_writes=on -c synchronous_commit=on -c max_locks_per_transaction=256
 
@@ -19,7 +20,8 @@ customers=${CUSTOMERS:-$((messages / 5))}
 run_seconds=${RUN_SECONDS:-5}
 held=${HELD:-240000}
 runs=${RUNS:-20000}
-parts=${PARTS:-rate snapshot runs}
+daily=${DAILY:-5000}
+parts=${PARTS:-rate snapshot runs year}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -179,4 +181,27 @@ if has runs; then
 	sql outbox 'VACUUM ANALYZE crm.run'
 	seconds=$(timed outbox 'SELECT 1' "SELECT crm.advance_campaigns(max => $runs)")
 	echo "$runs runs advanced over a wait, a message and their end: $(awk -v n="$runs" -v t="$seconds" 'BEGIN { printf "%d", n / t }') a second by one session"
+fi
+
+if has year; then
+	# each day its messages and clicks, and what is older than 90 days goes; the tables are vacuumed, as a server does by itself
+	sql outbox "TRUNCATE crm.message, crm.outbox, crm.delivery; SELECT crm.set_retention('message', '90 days')" >/dev/null
+	sizes=()
+	for ((month = 1; month <= 12; month++)); do
+		for ((day = 1; day <= 30; day++)); do
+			sql outbox "
+				WITH sent AS (
+					INSERT INTO crm.message (customer_id, channel, purpose, transactional, priority, template, language, data, created_at, due_at, state,
+											 handed_at, finished_at, token)
+					SELECT 1 + n % $customers, 'email', 'marketing', false, 5, 'letter', '', '{\"parcel\": 1}', d, d, 'sent', d, d, n
+					  FROM generate_series(1, $daily) AS n, (SELECT timestamptz '2026-01-01Z' + interval '1 day' * ($month * 30 + $day)) AS t(d)
+					RETURNING customer_id, message_id, finished_at)
+				INSERT INTO crm.delivery SELECT customer_id, message_id, 'click', 'k', finished_at FROM sent WHERE message_id % 10 = 0;
+				SELECT FROM crm.apply_retention(timestamptz '2026-01-01Z' + interval '1 day' * ($month * 30 + $day))"
+		done >/dev/null
+		sql outbox 'VACUUM crm.message'
+		sql outbox 'VACUUM crm.delivery'
+		sizes+=("$(sql outbox "SELECT (pg_total_relation_size('crm.message') + pg_total_relation_size('crm.delivery')) / 1048576")")
+	done
+	echo "a year of $daily messages a day, kept for 90 days: MB at the end of each month: ${sizes[*]}"
 fi
