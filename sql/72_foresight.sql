@@ -19,6 +19,7 @@ DECLARE
 	previous bigint;
 	last_entry timestamptz;
 	occasions text[];
+	kinds CONSTANT text[] := crm.definition_kinds(simulate.definition);
 BEGIN
 	-- Runs that are on their way first, then what the trigger will meet, of each customer in order
 	FOR met IN
@@ -34,7 +35,7 @@ BEGIN
 							WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND r.state <> 'skipped' AND NOT simulate.anew);
 			occasions := ARRAY(SELECT r.occurrence FROM crm.run AS r
 								WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND NOT simulate.anew);
-			profile := crm.profile_of(previous);
+			profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(previous, kinds) END, crm.profile_of(previous));
 			segments := crm.static_segments(crm.ids_of(previous));
 			zone := crm.zone_of_profile(profile);
 		END IF;
@@ -227,7 +228,7 @@ BEGIN
 		  FROM crm.simulate(definition, target.campaign_id, '{}', backtest."from", backtest."to", true) AS s
 		  LEFT JOIN LATERAL (
 			SELECT count(*) AS orders, coalesce(sum((e.properties ->> 'amount')::numeric), 0) AS revenue
-			  FROM crm.events_of(crm.profile_of(s.customer_id)) AS e
+			  FROM crm.events_of(crm.profile_of_kinds(s.customer_id, '{order}')) AS e
 			 WHERE e.kind = 'order' AND e.at > s.entry AND e.at <= s.entry + (definition ->> 'window')::interval) AS b
 					ON s.outcome IN ('goal', 'end', 'leave') OR s.outcome = 're-entry';
 END

@@ -40,7 +40,7 @@ BEGIN
 		), outcome AS MATERIALIZED (
 			SELECT r.*, r.goal_at IS NOT NULL OR coalesce(a.truth, false) AS reached,
 				   (SELECT sum((e.properties ->> 'amount')::numeric)
-					  FROM crm.events_of(crm.profile_of(r.person)) AS e
+					  FROM crm.events_of(crm.profile_of_kinds(r.person, '{order}')) AS e
 					 WHERE e.kind = 'order' AND e.at > r.entry AND e.at <= r.until) AS revenue
 			  FROM run AS r
 			  LEFT JOIN asked AS a ON a.number = r.n
