@@ -601,6 +601,10 @@ BEGIN
 			   FROM unnest(handed, parts) AS h(id, parts) WHERE h.parts IS NULL;
 		END IF;
 
+		-- What is handed out is sent before long: a crash must not forget it
+		IF current_setting('synchronous_commit') = 'off' THEN
+			PERFORM set_config('synchronous_commit', 'on', true);
+		END IF;
 		number := nextval('crm.claim_token_seq');
 		IF rule.rate IS NOT NULL THEN
 			DELETE FROM crm.handed AS h WHERE h.channel = claim_messages.channel AND h.at < claim_messages.at - rule.rate_per - interval '1 minute';
@@ -625,4 +629,4 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.claim_messages(text, text, int, interval, timestamptz) IS
-'hands out messages of a channel that are due, at most max (1 to 500), the highest priority first, to a sender who calls himself worker: each with the id that the provider is to be given as key, a token for crm.ack_messages() and crm.nack_message(), the customer, the address, and the rendered content by part. Whether each may go is decided now, with what has committed by now: stopped, late, address, consent, suppression, holdout, code, deciding event, goal, condition, quiet hours, caps. What may not is finished with the reason, or put off. Commit before sending. Who says nothing until the lease ends (default: the channel''s rule, else 5 minutes) may have sent them: unknown. Customers whom another claim has in hand are left to the next call. Errors: 22004 NULL channel, max or instant, 22023 an invalid number, instant or lease, 42704 unknown channel, 25001 in a repeatable read or serializable transaction';
+'hands out messages of a channel that are due, at most max (1 to 500), the highest priority first, to a sender who calls himself worker: each with the id that the provider is to be given as key, a token for crm.ack_messages() and crm.nack_message(), the customer, the address, and the rendered content by part. Whether each may go is decided now, with what has committed by now: stopped, late, address, consent, suppression, holdout, code, deciding event, goal, condition, quiet hours, caps. What may not is finished with the reason, or put off. Commit before sending; the commit waits for the disk, whatever synchronous_commit says. Who says nothing until the lease ends (default: the channel''s rule, else 5 minutes) may have sent them: unknown. Customers whom another claim has in hand are left to the next call. Errors: 22004 NULL channel, max or instant, 22023 an invalid number, instant or lease, 42704 unknown channel, 25001 in a repeatable read or serializable transaction';
