@@ -266,10 +266,11 @@ CREATE TYPE crm.cap_room AS (
 	channels	text[],
 	purposes	text[],
 	frees		timestamptz[],
+	waiting		bigint[],
 	taken		int
 );
 COMMENT ON TYPE crm.cap_room IS
-'the room that a cap leaves a person: when what he has had so far is no longer counted, ascending, and how much of the room was given away since';
+'the room that a cap leaves a person: when what he has had so far is no longer counted, ascending, which messages of that wait to be handed out again, and how much of the room was given away since';
 
 CREATE FUNCTION crm.cap_rooms(persons bigint[], at timestamptz) RETURNS SETOF crm.cap_room
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -283,25 +284,26 @@ BEGIN
 		SELECT coalesce(array_agg(z.customer_id), '{}'), coalesce(array_agg(z.zone), '{}') INTO own, zones FROM crm.zones_of(cap_rooms.persons) AS z;
 	END IF;
 	RETURN QUERY
-		SELECT p.id, c.max, c.channels, c.purposes,
-			   ARRAY(SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END
-					   FROM (SELECT m.channel, m.purpose, m.handed_at
-							   FROM crm.message AS m
-							  WHERE m.customer_id = ANY (p.ids) AND m.state = 'sent' AND NOT m.transactional
-							  UNION ALL
-							 SELECT m.channel, m.purpose, o.handed_at
-							   FROM crm.outbox AS o
-							   JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-							  WHERE o.customer_id = ANY (p.ids) AND o.handed_at IS NOT NULL AND NOT m.transactional) AS h
-					  WHERE (c.channels IS NULL OR h.channel = ANY (c.channels)) AND (c.purposes IS NULL OR h.purpose = ANY (c.purposes))
-						AND CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per > cap_rooms.at ELSE h.handed_at >= s.begins END
-					  ORDER BY 1), 0
+		SELECT p.id, c.max, c.channels, c.purposes, coalesce(f.frees, '{}'), coalesce(f.waiting, '{}'), 0
 		  FROM (SELECT u.id, u.id || ARRAY(SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = u.id) AS ids, coalesce(zones[array_position(own, u.id)], crm.timezone()) AS zone
 				  FROM unnest(cap_rooms.persons) AS u(id) OFFSET 0) AS p
 		 CROSS JOIN crm.cap AS c
 		 CROSS JOIN LATERAL (
 			SELECT date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) AT TIME ZONE p.zone AS begins,
-				   (date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) + ('1 ' || c.calendar)::interval) AT TIME ZONE p.zone AS ends) AS s;
+				   (date_trunc(c.calendar, cap_rooms.at AT TIME ZONE p.zone) + ('1 ' || c.calendar)::interval) AT TIME ZONE p.zone AS ends) AS s
+		 CROSS JOIN LATERAL (
+			SELECT array_agg(e.ends ORDER BY e.ends) AS frees, array_agg(e.waiting) FILTER (WHERE e.waiting IS NOT NULL) AS waiting
+			  FROM (SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END AS ends, h.waiting
+					  FROM (SELECT m.channel, m.purpose, m.handed_at, NULL::bigint AS waiting
+							  FROM crm.message AS m
+							 WHERE m.customer_id = ANY (p.ids) AND m.state = 'sent' AND NOT m.transactional
+							 UNION ALL
+							SELECT m.channel, m.purpose, o.handed_at, CASE WHEN o.lane >= 0 THEN o.message_id END
+							  FROM crm.outbox AS o
+							  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+							 WHERE o.customer_id = ANY (p.ids) AND o.handed_at IS NOT NULL AND NOT m.transactional) AS h
+					 WHERE (c.channels IS NULL OR h.channel = ANY (c.channels)) AND (c.purposes IS NULL OR h.purpose = ANY (c.purposes))
+					   AND CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per > cap_rooms.at ELSE h.handed_at >= s.begins END) AS e) AS f;
 END
 $function$;
 COMMENT ON FUNCTION crm.cap_rooms(bigint[], timestamptz) IS
@@ -319,11 +321,12 @@ DECLARE
 	binding int[];
 	full_at timestamptz;
 BEGIN
-	-- An auction: by priority, each takes a place under every cap that binds it, or none
+	-- An auction: by priority, each takes a place under every cap that binds it, or none. What may have been sent already and is
+	-- tried again has its place.
 	FOR n, binding IN
 		SELECT i.n, array_agg(o.n)
 		  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(items) AS o) AS i
-		  JOIN unnest(rooms) WITH ORDINALITY AS o(person, max, channels, purposes, frees, taken, n)
+		  JOIN unnest(rooms) WITH ORDINALITY AS o(person, max, channels, purposes, frees, waiting, taken, n)
 			   ON o.person = i.person AND (o.channels IS NULL OR i.channel = ANY (o.channels)) AND (o.purposes IS NULL OR i.purpose = ANY (o.purposes))
 		 WHERE i.verdict IS NULL AND NOT i.transactional
 		 GROUP BY i.n, i.priority, i.due_at, i.message_id
@@ -331,7 +334,7 @@ BEGIN
 	LOOP
 		full_at := NULL;
 		FOREACH r IN ARRAY binding LOOP
-			IF cardinality(rooms[r].frees) + rooms[r].taken >= rooms[r].max THEN
+			IF items[n].message_id <> ALL (rooms[r].waiting) AND cardinality(rooms[r].frees) + rooms[r].taken >= rooms[r].max THEN
 				-- there is room when enough of what was had counts no more; if others only go first now, soon
 				full_at := greatest(full_at, CASE WHEN cardinality(rooms[r].frees) >= rooms[r].max
 												  THEN coalesce(rooms[r].frees[cardinality(rooms[r].frees) - rooms[r].max + 1], 'infinity')
@@ -344,7 +347,7 @@ BEGIN
 			CONTINUE;
 		END IF;
 		FOREACH r IN ARRAY binding LOOP
-			rooms[r].taken := rooms[r].taken + 1;
+			rooms[r].taken := rooms[r].taken + CASE WHEN items[n].message_id = ANY (rooms[r].waiting) THEN 0 ELSE 1 END;
 		END LOOP;
 	END LOOP;
 	RETURN items;
