@@ -255,10 +255,10 @@ BEGIN
 		 USING crm.message AS m
 		 WHERE m.customer_id = cancel_messages.customer_id AND m.run_id = cancel_messages.run_id AND m.state = 'queued'
 		   AND o.message_id = m.message_id AND o.lane >= 0
-		RETURNING o.message_id
+		RETURNING o.message_id, o.handed_at
 	)
 	UPDATE crm.message AS m
-	   SET state = 'cancelled', reason = cancel_messages.reason, finished_at = crm.now()
+	   SET state = 'cancelled', reason = cancel_messages.reason, handed_at = g.handed_at, finished_at = crm.now()
 	  FROM gone AS g
 	 WHERE m.customer_id = cancel_messages.customer_id AND m.message_id = g.message_id;
 	GET DIAGNOSTICS result = ROW_COUNT;

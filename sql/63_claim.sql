@@ -296,7 +296,8 @@ BEGIN
 			  FROM (SELECT CASE WHEN c.per IS NOT NULL THEN h.handed_at + c.per ELSE s.ends END AS ends, h.waiting
 					  FROM (SELECT m.channel, m.purpose, m.handed_at, NULL::bigint AS waiting
 							  FROM crm.message AS m
-							 WHERE m.customer_id = ANY (p.ids) AND m.state = 'sent' AND NOT m.transactional
+							 WHERE m.customer_id = ANY (p.ids) AND m.state NOT IN ('queued', 'unknown') AND m.handed_at IS NOT NULL
+							   AND NOT m.transactional
 							 UNION ALL
 							SELECT m.channel, m.purpose, o.handed_at, CASE WHEN o.lane >= 0 THEN o.message_id END
 							  FROM crm.outbox AS o
@@ -549,11 +550,12 @@ BEGIN
 				 WHERE i.mine AND i.verdict IS NOT NULL AND (i.until IS NULL OR i.until > i.useful_until)
 			), gone AS (
 				DELETE FROM crm.outbox AS o USING refused AS r WHERE o.message_id = r.message_id
+				RETURNING o.message_id, o.customer_id, o.handed_at, r.verdict
 			)
 			UPDATE crm.message AS m
-			   SET state = 'suppressed', reason = r.verdict, finished_at = claim_messages.at
-			  FROM refused AS r
-			 WHERE m.customer_id = r.customer_id AND m.message_id = r.message_id;
+			   SET state = 'suppressed', reason = g.verdict, handed_at = g.handed_at, finished_at = claim_messages.at
+			  FROM gone AS g
+			 WHERE m.customer_id = g.customer_id AND m.message_id = g.message_id;
 			UPDATE crm.outbox AS o
 			   SET due_at = i.until, reason = i.verdict
 			  FROM unnest(items) AS i
