@@ -380,7 +380,9 @@ BEGIN
 															OR global_holdout > 0 AND crm.in_holdout(i.person, 'global', global_holdout))
 							  THEN 'holdout'
 							  WHEN i.code IS NOT NULL AND NOT crm.code_is_valid(i.code, decide.at) THEN 'code' END,
-						 CASE WHEN g.state = 'paused' THEN decide.at + interval '1 hour' END,
+						 -- as long as it is of use, the pause may end in time
+						 CASE WHEN g.state = 'paused' AND coalesce(i.useful_until > decide.at, true)
+							  THEN least(decide.at + interval '1 hour', i.useful_until) END,
 						 i.found)::crm.claim_item ORDER BY i.n) INTO decided
 	  FROM (SELECT DISTINCT ON (o.n) o.*, r.address AS found, r.purposes, r.suppressed
 			  FROM (SELECT o.*, row_number() OVER () AS n FROM unnest(decide.items) AS o) AS o
