@@ -336,9 +336,11 @@ BEGIN
 		full_at := NULL;
 		FOREACH r IN ARRAY binding LOOP
 			IF items[n].message_id <> ALL (rooms[r].waiting) AND cardinality(rooms[r].frees) + rooms[r].taken >= rooms[r].max THEN
-				-- there is room when enough of what was had counts no more; if others only go first now, soon
+				-- there is room when enough of what was had counts no more; if others only go first now, soon; if there never is,
+				-- it may be thought better of
 				full_at := greatest(full_at, CASE WHEN cardinality(rooms[r].frees) >= rooms[r].max
-												  THEN coalesce(rooms[r].frees[cardinality(rooms[r].frees) - rooms[r].max + 1], 'infinity')
+												  THEN coalesce(rooms[r].frees[cardinality(rooms[r].frees) - rooms[r].max + 1],
+																 decide_by_caps.at + interval '1 day')
 												  ELSE decide_by_caps.at + interval '1 minute' END);
 			END IF;
 		END LOOP;
