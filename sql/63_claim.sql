@@ -523,9 +523,11 @@ BEGIN
 								 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
 								 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
 			  FROM unnest(candidates.persons) AS p(id)
+			  LEFT JOIN crm.alias AS merged ON merged.alias = p.id		-- just before he was locked
 			 CROSS JOIN LATERAL (SELECT p.id UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.id) AS i(id)
 			  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
-			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id;
+			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+			 WHERE merged.alias IS NULL;
 		ELSE
 			SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
 								 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
