@@ -166,6 +166,9 @@ AS $function$
 DECLARE
 	result int;
 BEGIN
+	-- first what an acknowledgement locks first
+	PERFORM FROM crm.outbox AS o
+	  WHERE o.message_id = ANY (redrive_messages.message_ids) AND o.lane = -2 ORDER BY o.message_id FOR UPDATE;
 	WITH again AS (
 		UPDATE crm.message AS m
 		   SET state = 'queued', reason = NULL, handed_at = NULL, finished_at = NULL, token = NULL
