@@ -219,6 +219,12 @@ BEGIN
 			MESSAGE = format('invalid priority %s', send_message.priority),
 			DETAIL = 'It is a number from 0 to 9; 9 goes first.';
 	END IF;
+	IF send_message.purpose !~ '^[a-z][a-z0-9_]*$' OR length(send_message.purpose) > 63 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid purpose "%s"', send_message.purpose),
+			DETAIL = 'Its name is of small letters, digits and underscores.';
+	END IF;
 	IF NOT isfinite(send_message.due_at) OR jsonb_typeof(coalesce(send_message.data, '{}')) <> 'object' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
@@ -241,7 +247,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.send_message(bigint, text, text, jsonb, text, text, boolean, text, int, timestamptz, interval, crm.predicate) IS
-'puts a message of the shop''s own into the outbox, as from the transaction of an order: it goes if that commits. Transactional ones need no consent, and neither caps, quiet hours nor holdouts hold them back; an address that is suppressed binds them too. condition: what must be true when it is handed out. Of one key a customer gets one message: NULL is returned for the second. Returns its id. Errors: 22004 NULL, 42704 unknown channel or template, 22023 invalid priority, instant or data, those of crm.check_predicate()';
+'puts a message of the shop''s own into the outbox, as from the transaction of an order: it goes if that commits. Transactional ones need no consent, and neither caps, quiet hours nor holdouts hold them back; an address that is suppressed binds them too. condition: what must be true when it is handed out. Of one key a customer gets one message: NULL is returned for the second. Returns its id. Errors: 22004 NULL, 42704 unknown channel or template, 22023 invalid priority, purpose, instant or data, those of crm.check_predicate()';
 
 CREATE FUNCTION crm.cancel_messages(customer_id bigint, run_id bigint, reason text) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -451,11 +451,12 @@ DECLARE
 BEGIN
 	IF claim_messages.channel IS NULL OR claim_messages.max IS NULL OR claim_messages.at IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'channel, number and instant of a claim must not be null';
-	ELSIF claim_messages.max NOT BETWEEN 1 AND 500 OR NOT isfinite(claim_messages.at) OR claim_messages.lease < interval '1 second' THEN
+	ELSIF claim_messages.max NOT BETWEEN 1 AND 500 OR NOT isfinite(claim_messages.at) OR claim_messages.lease < interval '1 second'
+		OR claim_messages.lease > interval '1 day' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'invalid claim',
-			DETAIL = 'It is of 1 to 500 messages, at a finite instant, for at least a second.';
+			DETAIL = 'It is of 1 to 500 messages, at a finite instant, for a second to a day.';
 	ELSIF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'active_sql_transaction',
