@@ -244,7 +244,7 @@ my %kill = (
 		$node->stop('immediate');
 		start_again();
 	});
-my @how = ('sender', 'session', 'sender', 'backend', 'sender', 'immediate stop', 'sender', 'session', 'sender', 'postmaster');
+my @how = ('sender', 'session', 'postmaster', 'backend', 'immediate stop', 'sender', 'sender', 'session', 'sender', 'sender');
 
 start_claimer($_) for 0 .. $claimers - 1;
 my ($next_kill, $next_look, $kills) = (time() + 0.7, time() + 1, 0);
