@@ -256,7 +256,6 @@ DECLARE
 	contents jsonb[];
 	contexts jsonb[];
 	room int := claim_messages.max;
-	capped boolean;
 	refused boolean;
 	looked_at int := 0;
 	item crm.claim_item;
@@ -333,30 +332,33 @@ BEGIN
 		END IF;
 
 		-- From here on with what is committed now
-		capped := EXISTS (SELECT FROM crm.cap);
-		IF capped THEN
-			SELECT array_agg(ROW(m.message_id, m.customer_id, p.id, m.message_id = ANY (candidates.ids), m.channel, m.purpose, m.transactional,
-								 m.priority, o.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
-								 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
-			  FROM unnest(candidates.persons) AS p(id)
-			  LEFT JOIN crm.alias AS merged ON merged.alias = p.id		-- just before he was locked
-			 CROSS JOIN LATERAL (SELECT p.id UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.id) AS i(id)
-			  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= 0 AND o.due_at <= claim_messages.at
-			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-			 WHERE merged.alias IS NULL;
-		ELSE
-			SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
-								 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
-								 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
-			  FROM unnest(candidates.ids) AS c(id)
-			  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
-			  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
-			  LEFT JOIN crm.alias AS a ON a.alias = o.customer_id
-			 CROSS JOIN LATERAL (SELECT coalesce(a.customer_id, o.customer_id) AS person) AS p
-			 WHERE p.person = ANY (candidates.persons);
-		END IF;
+		SELECT array_agg(ROW(m.message_id, m.customer_id, p.person, true, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
+							 m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+							 NULL, NULL, NULL)::crm.claim_item ORDER BY m.message_id) INTO items
+		  FROM unnest(candidates.ids) AS c(id)
+		  JOIN crm.outbox AS o ON o.message_id = c.id AND o.lane >= 0
+		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+		  LEFT JOIN crm.alias AS a ON a.alias = o.customer_id
+		 CROSS JOIN LATERAL (SELECT coalesce(a.customer_id, o.customer_id) AS person) AS p
+		 WHERE p.person = ANY (candidates.persons);			-- he may have been merged just before he was locked
 		IF items IS NULL THEN
 			RETURN;
+		END IF;
+		-- Under a cap, what else is due of these people counts that goes before any of it
+		IF EXISTS (SELECT FROM crm.cap) THEN
+			items := items || ARRAY(
+				SELECT ROW(m.message_id, m.customer_id, p.person, false, m.channel, m.purpose, m.transactional, m.priority, o.due_at,
+						   m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code, o.attempts,
+						   NULL, NULL, NULL)::crm.claim_item
+				  FROM (SELECT DISTINCT ON (i.person) i.person, i.priority, i.due_at, i.message_id
+						  FROM unnest(items) AS i
+						 WHERE NOT i.transactional
+						 ORDER BY i.person, i.priority, i.due_at DESC, i.message_id DESC) AS p
+				 CROSS JOIN LATERAL (SELECT p.person UNION ALL SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.person) AS i(id)
+				  JOIN crm.outbox AS o ON o.customer_id = i.id AND o.lane >= p.priority AND o.due_at <= claim_messages.at
+									   AND (o.lane > p.priority OR (o.due_at, o.message_id) < (p.due_at, p.message_id))
+				  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+				 WHERE NOT m.transactional AND m.message_id <> ALL (candidates.ids));
 		END IF;
 		items := crm.decide(items, claim_messages.at);
 
