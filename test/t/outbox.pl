@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $messages = $ENV{CRM_OUTBOX_MESSAGES} // 20000;
+my $messages = $ENV{CRM_OUTBOX_MESSAGES} // 8000;
 my $seed = $ENV{CRM_SEED} // 4711;
 my $lease = 2;
 my $claimers = 8;
