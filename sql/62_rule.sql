@@ -125,14 +125,26 @@ $function$;
 COMMENT ON FUNCTION crm.set_channel_rule(text, time, time, int, interval, interval, int, interval, text) IS
 'how messages of a channel are handed out: quiet hours in the customer''s zone (they may go over midnight), at most rate per span of time, how long a lease is, how often and when a failed one is tried again, and what becomes of one whose lease runs out. Replaces the rule that there was. Errors: 22004 NULL channel, 42704 unknown channel, 22023 an invalid rule';
 
+CREATE FUNCTION crm.percent_of(key text) RETURNS int
+	LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	hash CONSTANT bytea := sha256(convert_to(percent_of.key, 'UTF8'));
+BEGIN
+	RETURN (get_byte(hash, 0) * 65536 + get_byte(hash, 1) * 256 + get_byte(hash, 2)) * 100::bigint / 16777216;
+END
+$function$;
+COMMENT ON FUNCTION crm.percent_of(text) IS
+'a number from 0 to 99 for a key, the same each time and on every machine, by its SHA-256: what falls below a share of percent belongs to it. NULL gives NULL';
+
 CREATE FUNCTION crm.in_holdout(customer_id bigint, salt text, percent int) RETURNS boolean
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 RETURN percent > 0 AND EXISTS (
 	SELECT
 	  FROM unnest(crm.ids_of(crm.resolve_customer(customer_id))) AS i
-	 CROSS JOIN LATERAL (SELECT sha256(convert_to(format('holdout:%s:%s', salt, i), 'UTF8')) AS hash) AS h
-	 WHERE (get_byte(h.hash, 0) * 65536 + get_byte(h.hash, 1) * 256 + get_byte(h.hash, 2)) * 100::bigint / 16777216 < percent);
+	 WHERE crm.percent_of(format('holdout:%s:%s', salt, i)) < percent);
 COMMENT ON FUNCTION crm.in_holdout(bigint, text, int) IS
 'whether a customer is one of so many percent who are held out for comparison: the same each time, by a hash of his id and the salt; a merged person is if any of his ids is. NULL gives NULL';
 

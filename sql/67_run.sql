@@ -210,8 +210,7 @@ CREATE FUNCTION crm.arm_of(customer_id bigint, salt text, arms jsonb) RETURNS js
 RETURN (SELECT a.arm
 		  FROM (SELECT a AS arm, o, sum((a ->> 'percent')::int) OVER (ORDER BY o) AS upper
 				  FROM jsonb_array_elements(arms) WITH ORDINALITY AS a(a, o)) AS a
-		 CROSS JOIN (SELECT sha256(convert_to(salt || ':' || customer_id, 'UTF8')) AS hash) AS h
-		 WHERE a.upper > (get_byte(h.hash, 0) * 65536 + get_byte(h.hash, 1) * 256 + get_byte(h.hash, 2)) * 100::bigint / 16777216
+		 WHERE a.upper > crm.percent_of(salt || ':' || customer_id)
 		 ORDER BY a.o LIMIT 1);
 COMMENT ON FUNCTION crm.arm_of(bigint, text, jsonb) IS
 'the arm into which a customer falls: the same each time, by a hash of his id and the salt. NULL gives NULL';
@@ -223,6 +222,83 @@ RETURN CASE WHEN name IS NULL OR name = 'skip' THEN number + 1
 			WHEN name = 'leave' THEN 0
 			ELSE (SELECT s.o::int FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY AS s(s, o) WHERE s.s ->> 'step' = name) END;
 COMMENT ON FUNCTION crm.step_number(jsonb, text, int) IS 'the number of the step that follows step "number": the next one for NULL and skip, 0 for leave, else the one of that name';
+
+CREATE FUNCTION crm.is_held(customer_id bigint, campaign_id int, definition jsonb) RETURNS boolean
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	RETURN crm.in_holdout(is_held.customer_id, format('campaign:%s', is_held.campaign_id), (definition ->> 'holdout')::int)
+		   OR NOT (definition -> 'transactional')::boolean AND crm.in_global_holdout(is_held.customer_id);
+END
+$function$;
+COMMENT ON FUNCTION crm.is_held(bigint, int, jsonb) IS
+'whether runs of a customer are held out: of this campaign, or of all marketing where it is that. NULL gives NULL';
+
+CREATE FUNCTION crm.bars_reentry(definition jsonb, last_entry timestamptz, entry timestamptz) RETURNS boolean
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	RETURN last_entry IS NOT NULL
+		   AND CASE definition ->> 'reentry'
+				   WHEN 'each' THEN false
+				   WHEN 'once' THEN true
+				   ELSE last_entry > entry - (definition ->> 'reentry')::interval END;
+END
+$function$;
+COMMENT ON FUNCTION crm.bars_reentry(jsonb, timestamptz, timestamptz) IS
+'whether a run that began bars another one of the same customer; last_entry NULL: there is none';
+
+CREATE FUNCTION crm.campaign_profile(customer_id bigint, kinds text[]) RETURNS crm.profile
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	-- who has nothing but events of other kinds is somebody all the same
+	RETURN coalesce(crm.profile_of_kinds(campaign_profile.customer_id, campaign_profile.kinds), crm.profile_of(campaign_profile.customer_id));
+END
+$function$;
+COMMENT ON FUNCTION crm.campaign_profile(bigint, text[]) IS
+'the facts of a customer that a campaign asks for: events of these kinds, of all where kinds is NULL. NULL for a customer of whom nothing is known';
+
+CREATE FUNCTION crm.new_run(definition jsonb, campaign_id int, customer_id bigint, profile crm.profile, segments int[], kind text,
+							event_at timestamptz, started_at timestamptz) RETURNS crm.run
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	run crm.run;
+	number int;
+BEGIN
+	run.customer_id := new_run.customer_id;
+	run.campaign_id := new_run.campaign_id;
+	run.occurrence := to_char(new_run.event_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+	run.entry := new_run.started_at;
+	IF new_run.kind <> '' THEN
+		number := crm.occurs(profile, (definition ->> 'trigger')::crm.predicate, run.entry, new_run.kind, new_run.event_at, segments);
+		IF number IS NULL THEN
+			-- by what is known now it was none
+			RETURN NULL;
+		END IF;
+		run.event_kind := new_run.kind;
+		run.event_at := new_run.event_at;
+		SELECT e.properties INTO run.event
+		  FROM crm.events_of(profile) WITH ORDINALITY AS e(kind, at, properties, n)
+		 WHERE e.kind = new_run.kind ORDER BY e.n OFFSET number - 1 LIMIT 1;
+		run.occurrence := coalesce(run.event ->> (definition ->> 'occurrence_key'), run.occurrence);
+	END IF;
+	run.state := 'active';
+	run.step := 1;
+	run.step_at := run.entry;
+	run.looked_at := run.entry;
+	run.arms := '{}';
+	run.held := crm.is_held(run.customer_id, run.campaign_id, definition);
+	RETURN run;
+END
+$function$;
+COMMENT ON FUNCTION crm.new_run(jsonb, int, bigint, crm.profile, int[], text, timestamptz, timestamptz) IS
+'the run of a customer at its beginning, for what the trigger has met (kind empty: an entry); NULL if it is none by these facts. Writes nothing';
 
 CREATE FUNCTION crm.next_move(run crm.run, definition jsonb, profile crm.profile, segments int[], zone text, now timestamptz)
 	RETURNS crm.run_move

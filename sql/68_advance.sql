@@ -10,57 +10,33 @@ DECLARE
 	ids CONSTANT bigint[] := crm.ids_of(customer);
 	profile CONSTANT crm.profile := crm.profile_of(customer);
 	run crm.run;
-	number int;
 BEGIN
 	IF profile IS NULL THEN
 		RETURN NULL;
 	END IF;
-	run.customer_id := customer;
-	run.occurrence := to_char(begin_run.event_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-	IF begin_run.kind <> '' THEN
-		number := crm.occurs(profile, (definition ->> 'trigger')::crm.predicate, begin_run.started_at, begin_run.kind, begin_run.event_at,
-							 crm.static_segments(ids));
-		IF number IS NULL THEN
-			-- by what is known now it was none
-			RETURN NULL;
-		END IF;
-		run.event_kind := begin_run.kind;
-		run.event_at := begin_run.event_at;
-		SELECT e.properties INTO run.event
-		  FROM crm.events_of(profile) WITH ORDINALITY AS e(kind, at, properties, n)
-		 WHERE e.kind = begin_run.kind ORDER BY e.n OFFSET number - 1 LIMIT 1;
-		run.occurrence := coalesce(run.event ->> (definition ->> 'occurrence_key'), run.occurrence);
-	END IF;
-	IF EXISTS (SELECT FROM crm.run AS r
-				WHERE r.customer_id = ANY (ids) AND r.campaign_id = begin_run.campaign.campaign_id AND r.occurrence = run.occurrence) THEN
+	run := crm.new_run(definition, begin_run.campaign.campaign_id, customer, profile, crm.static_segments(ids), begin_run.kind,
+					   begin_run.event_at, begin_run.started_at);
+	IF run.occurrence IS NULL OR EXISTS (SELECT FROM crm.run AS r
+										  WHERE r.customer_id = ANY (ids) AND r.campaign_id = run.campaign_id
+											AND r.occurrence = run.occurrence)
+	THEN
 		RETURN NULL;
 	END IF;
 
 	run.run_id := nextval('crm.run_id_seq');
-	run.campaign_id := begin_run.campaign.campaign_id;
 	run.version := begin_run.campaign.version;
-	run.entry := begin_run.started_at;
 	run.begun_at := begin_run.now;
-	run.step := 1;
-	run.step_at := run.entry;
-	run.looked_at := run.entry;
-	run.arms := '{}';
 	run.errors := 0;
-	run.held := crm.in_holdout(customer, format('campaign:%s', run.campaign_id), (definition ->> 'holdout')::int)
-				OR NOT (definition -> 'transactional')::boolean AND crm.in_global_holdout(customer);
-	run.state := 'skipped';
 	IF run.entry < begin_run.now - (definition ->> 'useful_for')::interval THEN
+		run.state := 'skipped';
 		run.reason := 'late';
-	ELSIF EXISTS (SELECT FROM crm.run AS r
-				   WHERE r.customer_id = ANY (ids) AND r.campaign_id = run.campaign_id AND r.state <> 'skipped'
-					 AND CASE definition ->> 'reentry'
-							 WHEN 'each' THEN false
-							 WHEN 'once' THEN true
-							 ELSE r.entry > run.entry - (definition ->> 'reentry')::interval END)
+	ELSIF crm.bars_reentry(definition, (SELECT max(r.entry) FROM crm.run AS r
+										 WHERE r.customer_id = ANY (ids) AND r.campaign_id = run.campaign_id AND r.state <> 'skipped'),
+						   run.entry)
 	THEN
+		run.state := 'skipped';
 		run.reason := 're-entry';
 	ELSE
-		run.state := 'active';
 		run.wake_at := run.entry;
 	END IF;
 	IF run.state = 'skipped' THEN
@@ -176,7 +152,7 @@ BEGIN
 	SELECT v.definition, v.guard_id, v.kinds INTO STRICT definition, guard, kinds
 	  FROM crm.campaign_version AS v
 	 WHERE v.campaign_id = run.campaign_id AND v.version = run.version;
-	profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(customer, kinds) END, crm.profile_of(customer));
+	profile := crm.campaign_profile(customer, kinds);
 	zone := crm.zone_of_profile(profile);
 	LOOP
 		move := NULL;
@@ -201,7 +177,7 @@ BEGIN
 			END IF;
 			run.code := coalesce(code, run.code);
 			IF move.outcome IN ('set', 'add_tag', 'remove_tag', 'call') THEN
-				profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(customer, kinds) END, crm.profile_of(customer));
+				profile := crm.campaign_profile(customer, kinds);
 			END IF;
 		END IF;
 		run := crm.after_move(run, move, step ->> 'step');

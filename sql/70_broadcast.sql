@@ -37,7 +37,6 @@ DECLARE
 	chunk CONSTANT int := greatest(begin_broadcasts.max, 10000);
 	taken int;
 	last bigint;
-	holdout boolean;
 BEGIN
 	begun := 0;
 	more := false;
@@ -60,9 +59,7 @@ BEGIN
 		), begun AS (
 			INSERT INTO crm.run AS r (customer_id, campaign_id, version, occurrence, entry, begun_at, held, state, step_at, looked_at, wake_at)
 			SELECT p.customer_id, wave.campaign_id, wave.version, format('broadcast %s', wave.version), e.entry, begin_broadcasts.now,
-				   crm.in_holdout(p.customer_id, format('campaign:%s', wave.campaign_id), (wave.definition ->> 'holdout')::int)
-				   OR NOT (wave.definition -> 'transactional')::boolean AND crm.in_global_holdout(p.customer_id),
-				   'active', e.entry, e.entry, e.entry
+				   crm.is_held(p.customer_id, wave.campaign_id, wave.definition), 'active', e.entry, e.entry, e.entry
 			  FROM part AS p
 			 CROSS JOIN LATERAL (SELECT wave.send_at + wave.spread * ((hashint8extended(p.customer_id, wave.campaign_id) & 65535) / 65536.0)
 										AS entry) AS e

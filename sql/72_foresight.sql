@@ -15,7 +15,6 @@ DECLARE
 	profile crm.profile;
 	segments int[];
 	zone text;
-	number int;
 	previous bigint;
 	last_entry timestamptz;
 	occasions text[];
@@ -35,46 +34,23 @@ BEGIN
 							WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND r.state <> 'skipped' AND NOT simulate.anew);
 			occasions := ARRAY(SELECT r.occurrence FROM crm.run AS r
 								WHERE r.customer_id = ANY (crm.ids_of(previous)) AND r.campaign_id = simulate.campaign_id AND NOT simulate.anew);
-			profile := coalesce(CASE WHEN kinds IS NOT NULL THEN crm.profile_of_kinds(previous, kinds) END, crm.profile_of(previous));
+			profile := crm.campaign_profile(previous, kinds);
 			segments := crm.static_segments(crm.ids_of(previous));
 			zone := crm.zone_of_profile(profile);
 		END IF;
 		CONTINUE WHEN profile IS NULL;
 		run := met.run;
 		IF run.run_id IS NULL THEN
-			run.customer_id := previous;
-			run.campaign_id := simulate.campaign_id;
-			run.entry := met.started_at;
-			run.step := 1;
-			run.step_at := run.entry;
-			run.looked_at := run.entry;
-			run.arms := '{}';
-			run.state := 'active';
-			run.occurrence := to_char(met.event_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-			IF met.kind <> '' THEN
-				run.event_kind := met.kind;
-				run.event_at := met.event_at;
-				number := crm.occurs(profile, (definition ->> 'trigger')::crm.predicate, run.entry, met.kind, met.event_at, segments);
-				run.occurrence := coalesce((SELECT e.properties ->> (definition ->> 'occurrence_key')
-											  FROM crm.events_of(profile) WITH ORDINALITY AS e(kind, at, properties, n)
-											 WHERE e.kind = met.kind ORDER BY e.n OFFSET number - 1 LIMIT 1), run.occurrence);
-			END IF;
-			CONTINUE WHEN run.occurrence = ANY (occasions);
+			run := crm.new_run(definition, simulate.campaign_id, previous, profile, segments, met.kind, met.event_at, met.started_at);
+			CONTINUE WHEN run.occurrence IS NULL OR run.occurrence = ANY (occasions);
 			occasions := occasions || run.occurrence;
-			run.held := crm.in_holdout(previous, format('campaign:%s', simulate.campaign_id), (definition ->> 'holdout')::int)
-						OR NOT (definition -> 'transactional')::boolean AND crm.in_global_holdout(previous);
 		END IF;
 		simulate.customer_id := run.customer_id;
 		simulate.run_id := run.run_id;
 		simulate.occurrence := run.occurrence;
 		simulate.entry := run.entry;
 		simulate.held := run.held;
-		IF run.run_id IS NULL AND last_entry IS NOT NULL
-			AND (CASE definition ->> 'reentry'
-					 WHEN 'each' THEN false
-					 WHEN 'once' THEN true
-					 ELSE last_entry > run.entry - (definition ->> 'reentry')::interval END)
-		THEN
+		IF run.run_id IS NULL AND crm.bars_reentry(definition, last_entry, run.entry) THEN
 			simulate.step := '';
 			simulate.arm := '';
 			simulate.at := run.entry;
