@@ -179,21 +179,30 @@ $function$;
 COMMENT ON FUNCTION crm.quiet_until(timestamptz, time, time, text) IS
 'when the quiet hours end in which an instant is; NULL if it is in none, and for NULL. Both ends are local times of the zone, of two days where they go over midnight';
 
+CREATE FUNCTION crm.is_timezone(zone text) RETURNS boolean
+	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	PERFORM now() AT TIME ZONE is_timezone.zone;
+	RETURN true;
+EXCEPTION WHEN invalid_parameter_value THEN
+	RETURN false;
+END
+$function$;
+COMMENT ON FUNCTION crm.is_timezone(text) IS 'whether PostgreSQL knows a time zone by this name. NULL gives NULL';
+
 CREATE FUNCTION crm.zones_of(customers bigint[]) RETURNS TABLE (customer_id bigint, zone text)
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-	FOR zones_of.customer_id, zones_of.zone IN
-		SELECT a.customer_id, min(a.value) FROM crm.read_attributes('{timezone,time_zone}', zones_of.customers) AS a GROUP BY a.customer_id
-	LOOP
-		BEGIN
-			PERFORM now() AT TIME ZONE zones_of.zone;
-			RETURN NEXT;
-		EXCEPTION WHEN invalid_parameter_value THEN
-			NULL;
-		END;
-	END LOOP;
+	RETURN QUERY
+		SELECT z.customer_id, z.zone
+		  FROM (SELECT a.customer_id, min(a.value) AS zone
+				  FROM crm.read_attributes('{timezone,time_zone}', zones_of.customers) AS a
+				 GROUP BY a.customer_id) AS z
+		 WHERE crm.is_timezone(z.zone);
 END
 $function$;
 COMMENT ON FUNCTION crm.zones_of(bigint[]) IS 'the time zones of customers who have one of their own, the attribute timezone (or time_zone) of their feed';

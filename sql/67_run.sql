@@ -187,15 +187,7 @@ BEGIN
 	  FROM crm.attributes_of(profile) AS a
 	 WHERE a.name IN ('timezone', 'time_zone') AND jsonb_typeof(a.value) = 'string'
 	 ORDER BY a.name DESC LIMIT 1;
-	IF zone IS NOT NULL THEN
-		BEGIN
-			PERFORM now() AT TIME ZONE zone;
-			RETURN zone;
-		EXCEPTION WHEN invalid_parameter_value THEN
-			NULL;
-		END;
-	END IF;
-	RETURN crm.timezone();
+	RETURN CASE WHEN crm.is_timezone(zone) THEN zone ELSE crm.timezone() END;
 END
 $function$;
 COMMENT ON FUNCTION crm.zone_of_profile(crm.profile) IS 'the time zone of a customer: his attribute timezone (or time_zone) where it is one, else the shop''s. NULL: the shop''s';
