@@ -2,7 +2,9 @@
 --
 -- A message is written twice: when it is made, and when it is known what became of it. What happens between, that it waits, is
 -- handed out, comes back, is kept in crm.outbox, a narrow table whose rows go when the message is finished. Whether it may go is
--- decided when it is handed out, by what is known then (63_claim.sql).
+-- decided when it is handed out, by what is known then (63_claim.sql). Handing out changes no column that has an index, so that it
+-- costs no more than the row's new version, for which its page has room: what is handed out stays in its place in the queue, and
+-- crm.lease tells when a hand-out ends.
 
 CREATE SEQUENCE crm.guard_id_seq AS int;
 COMMENT ON SEQUENCE crm.guard_id_seq IS 'ids of guards';
@@ -104,7 +106,7 @@ COMMENT ON INDEX crm.message_run_id_idx IS 'no step of a run sends twice';
 COMMENT ON INDEX crm.message_message_key_idx IS 'nor does a key';
 COMMENT ON INDEX crm.message_campaign_idx IS 'all of a campaign';
 
--- Messages come due and go in order: what is at the front is mostly dead, see queue_position.c
+-- Messages come due and go in order: what is at the front is handed out or dead, see queue_position.c
 CREATE TABLE crm.outbox (
 	message_id	bigint NOT NULL PRIMARY KEY,
 	customer_id	bigint NOT NULL,
@@ -115,29 +117,45 @@ CREATE TABLE crm.outbox (
 	token		bigint,
 	worker		text,
 	handed_at	timestamptz,
+	leased_until timestamptz,
 	reason		text
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 CREATE INDEX outbox_due_idx ON crm.outbox (channel, lane, due_at, message_id);
 CREATE INDEX outbox_customer_id_idx ON crm.outbox (customer_id);
 COMMENT ON TABLE crm.outbox IS 'messages that are not settled: queued ones, those that are handed out, and those of which nobody knows whether they were sent';
 COMMENT ON COLUMN crm.outbox.message_id IS 'message';
 COMMENT ON COLUMN crm.outbox.customer_id IS 'as crm.message';
 COMMENT ON COLUMN crm.outbox.channel IS 'as crm.message';
-COMMENT ON COLUMN crm.outbox.lane IS 'its priority while it waits, -1 while it is handed out, -2 when nobody knows what became of it';
-COMMENT ON COLUMN crm.outbox.due_at IS 'when it is due; while it is handed out, when the lease runs out';
+COMMENT ON COLUMN crm.outbox.lane IS 'its priority; -1 when nobody knows what became of it';
+COMMENT ON COLUMN crm.outbox.due_at IS 'when it is, or was, due';
 COMMENT ON COLUMN crm.outbox.attempts IS 'how often it was handed out';
-COMMENT ON COLUMN crm.outbox.token IS 'of the hand-out: who has not this one has nothing to say any more';
+COMMENT ON COLUMN crm.outbox.token IS 'of the hand-out: who has not this one has nothing to say any more. NULL: it waits';
 COMMENT ON COLUMN crm.outbox.worker IS 'to whom';
 COMMENT ON COLUMN crm.outbox.handed_at IS 'when, if it may have been sent';
+COMMENT ON COLUMN crm.outbox.leased_until IS 'how long whoever has it has it';
 COMMENT ON COLUMN crm.outbox.reason IS 'why it was put off last';
 COMMENT ON INDEX crm.outbox_due_idx IS 'what is due, by channel and priority';
 COMMENT ON INDEX crm.outbox_customer_id_idx IS 'what else somebody is to get';
+
+CREATE TABLE crm.lease (
+	channel		text NOT NULL,
+	until		timestamptz NOT NULL,
+	token		bigint NOT NULL,
+	messages	bigint[] NOT NULL,
+	PRIMARY KEY (channel, until, token)
+);
+COMMENT ON TABLE crm.lease IS 'hand-outs by when they end; some of their messages, or all, may be finished by now';
+COMMENT ON COLUMN crm.lease.channel IS 'channel';
+COMMENT ON COLUMN crm.lease.until IS 'when it ends';
+COMMENT ON COLUMN crm.lease.token IS 'its token';
+COMMENT ON COLUMN crm.lease.messages IS 'the messages of it';
 
 SELECT pg_catalog.pg_extension_config_dump('crm.guard_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.guard', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.message_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.message', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.lease', '');
 
 CREATE FUNCTION crm.create_guard(origin text, trigger crm.predicate DEFAULT NULL, goal crm.predicate DEFAULT NULL, holdout int DEFAULT 0,
 								 salt text DEFAULT '') RETURNS int
@@ -260,7 +278,7 @@ BEGIN
 		DELETE FROM crm.outbox AS o
 		 USING crm.message AS m
 		 WHERE m.customer_id = cancel_messages.customer_id AND m.run_id = cancel_messages.run_id AND m.state = 'queued'
-		   AND o.message_id = m.message_id AND o.lane >= 0
+		   AND o.message_id = m.message_id AND o.token IS NULL
 		RETURNING o.message_id, o.handed_at
 	)
 	UPDATE crm.message AS m
@@ -274,14 +292,8 @@ $function$;
 COMMENT ON FUNCTION crm.cancel_messages(bigint, bigint, text) IS
 'takes back what a run of a customer still has in the outbox, with the reason; what is handed out already goes. Returns how many';
 
-CREATE FUNCTION crm.queue_positions(channel text, OUT due timestamptz[], OUT message bigint[])
-	AS 'MODULE_PATHNAME', 'crm_outbox_queue_positions'
-	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION crm.queue_positions(text) IS
-'where this session begins to look for due messages of a channel, by lane from -1 to 9: behind what it found handed out, or, every five seconds, at the front';
-
-CREATE FUNCTION crm.remember_positions(channel text, lanes int[], due timestamptz[], message bigint[]) RETURNS void
-	AS 'MODULE_PATHNAME', 'crm_outbox_remember_positions'
-	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION crm.remember_positions(text, int[], timestamptz[], bigint[]) IS
-'the first messages that a session has found in some lanes; of several in a lane the first told. Errors: 22004 a NULL, 2202E arrays of different length';
+CREATE FUNCTION crm.forget_positions() RETURNS void
+	AS 'MODULE_PATHNAME', 'crm_outbox_forget_positions'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION crm.forget_positions() IS
+'this session looks for due messages from the front of the queue again, not from where it found some last, as it does every five seconds anyway: for who puts something back and wants it at once';

@@ -28,6 +28,7 @@ CREATE FUNCTION crm.ack_messages(message_ids bigint[], token bigint, provider_id
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	SET jit = off
+	SET enable_seqscan = off						-- plans are kept, and may have been made while tables were empty
 	SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
@@ -37,8 +38,8 @@ BEGIN
 	WITH gone AS (
 		DELETE FROM crm.outbox AS o
 		 USING unnest(ack_messages.message_ids, ack_messages.provider_ids) AS a(id, provider)
-		 WHERE o.message_id = a.id AND o.lane < 0 AND o.token = ack_messages.token
-		RETURNING o.message_id, o.customer_id, o.handed_at, a.provider
+		 WHERE o.message_id = a.id AND o.token = ack_messages.token
+		RETURNING o.message_id, o.customer_id, o.channel, o.handed_at, o.leased_until, a.provider
 	), sent AS (
 		UPDATE crm.message AS m
 		   SET state = 'sent', reason = NULL, handed_at = g.handed_at, finished_at = ack_messages.at, token = ack_messages.token,
@@ -46,6 +47,11 @@ BEGIN
 		  FROM gone AS g
 		 WHERE m.customer_id = g.customer_id AND m.message_id = g.message_id
 		RETURNING m.customer_id
+	), done AS (
+		-- of a hand-out of which only some are acknowledged here, the lease ends by itself
+		DELETE FROM crm.lease AS l
+		 USING (SELECT g.channel, g.leased_until, count(*) AS count FROM gone AS g GROUP BY g.channel, g.leased_until) AS g
+		 WHERE l.channel = g.channel AND l.until = g.leased_until AND l.token = ack_messages.token AND cardinality(l.messages) = g.count
 	)
 	SELECT count(*), array_agg(s.customer_id) INTO result, customers FROM sent AS s;
 	IF result > 0 THEN
@@ -81,20 +87,21 @@ DECLARE
 	rule crm.channel_rule;
 BEGIN
 	SELECT o.* INTO queued FROM crm.outbox AS o
-	 WHERE o.message_id = nack_message.message_id AND o.lane = -1 AND o.token = nack_message.token FOR UPDATE;
+	 WHERE o.message_id = nack_message.message_id AND o.lane >= 0 AND o.token = nack_message.token FOR UPDATE;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
+	DELETE FROM crm.lease AS l
+	 WHERE l.channel = queued.channel AND l.until = queued.leased_until AND l.token = queued.token AND cardinality(l.messages) = 1;
 	SELECT r.* INTO rule FROM crm.channel_rule AS r WHERE r.channel = queued.channel;
 	IF nack_message.permanent OR queued.attempts >= coalesce(rule.max_attempts, 8) THEN
 		PERFORM crm.bury_message(queued.message_id, coalesce(nack_message.error, 'error'), nack_message.at);
 		RETURN 'dead';
 	END IF;
 	UPDATE crm.outbox AS o
-	   SET lane = (SELECT m.priority FROM crm.message AS m WHERE m.customer_id = queued.customer_id AND m.message_id = queued.message_id),
-		   due_at = nack_message.at + coalesce(nack_message.retry_after,
+	   SET due_at = nack_message.at + coalesce(nack_message.retry_after,
 											   least(coalesce(rule.retry_after, '1 minute') * 2 ^ (queued.attempts - 1), '1 day')),
-		   token = NULL, worker = NULL, handed_at = NULL, reason = coalesce(nack_message.error, 'error')
+		   token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL, reason = coalesce(nack_message.error, 'error')
 	 WHERE o.message_id = queued.message_id;
 	RETURN 'queued';
 END
@@ -108,43 +115,46 @@ CREATE FUNCTION crm.expire_leases(at timestamptz DEFAULT crm.now(), channel text
 AS $function$
 DECLARE
 	result int := 0;
-	name text;
-	found record;
-	positions record;
+	lease crm.lease;
+	ended bigint[];
 BEGIN
-	FOR name IN SELECT c.channel FROM crm.channel AS c WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel ORDER BY 1 LOOP
-		positions := crm.queue_positions(name);
-		SELECT array_agg(e.message_id ORDER BY e.due_at, e.message_id) AS ids, array_agg(e.due_at ORDER BY e.due_at, e.message_id) AS due
-		  INTO found
-		  FROM (SELECT o.message_id, o.due_at
-				  FROM crm.outbox AS o
-				 WHERE o.channel = name AND o.lane = -1 AND o.due_at <= expire_leases.at
-				   AND (o.due_at, o.message_id) >= (positions.due[1], positions.message[1])
-				 ORDER BY o.due_at, o.message_id LIMIT 1000
-				   FOR UPDATE SKIP LOCKED) AS e;
-		CONTINUE WHEN found.ids IS NULL;
-		PERFORM crm.remember_positions(name, ARRAY[-1], found.due[1:1], found.ids[1:1]);
+	-- Nobody is waited for: what is being acknowledged just now is left to the next time
+	FOR lease IN
+		SELECT l.*
+		  FROM crm.channel AS c
+		 CROSS JOIN LATERAL (
+			SELECT l.* FROM crm.lease AS l
+			 WHERE l.channel = c.channel AND l.until <= expire_leases.at
+			 ORDER BY l.until, l.token LIMIT 100
+			   FOR UPDATE SKIP LOCKED) AS l
+		 WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel
+	LOOP
+		ended := ARRAY(SELECT o.message_id FROM crm.outbox AS o
+						WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane >= 0
+						ORDER BY o.message_id FOR UPDATE SKIP LOCKED);
 		-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
 		UPDATE crm.outbox AS o
-		   SET lane = m.priority, due_at = expire_leases.at, token = NULL, worker = NULL, reason = 'lease'
-		  FROM crm.channel_rule AS r, crm.message AS m
-		 WHERE r.channel = name AND r.on_expiry = 'retry' AND o.message_id = ANY (found.ids) AND o.attempts < r.max_attempts
-		   AND m.customer_id = o.customer_id AND m.message_id = o.message_id;
+		   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
+		  FROM crm.channel_rule AS r
+		 WHERE r.channel = lease.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
 		WITH unknown AS (
-			UPDATE crm.outbox AS o SET lane = -2 WHERE o.message_id = ANY (found.ids) AND o.lane = -1
+			UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token = lease.token
 			RETURNING o.message_id, o.customer_id, o.handed_at, o.token
 		)
 		UPDATE crm.message AS m
 		   SET state = 'unknown', reason = 'lease', handed_at = u.handed_at, finished_at = expire_leases.at, token = u.token
 		  FROM unknown AS u
 		 WHERE m.customer_id = u.customer_id AND m.message_id = u.message_id;
-		result := result + cardinality(found.ids);
+		DELETE FROM crm.lease AS l
+		 WHERE l.channel = lease.channel AND l.until = lease.until AND l.token = lease.token
+		   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (l.messages) AND o.token = l.token AND o.lane >= 0);
+		result := result + cardinality(ended);
 	END LOOP;
 	RETURN result;
 END
 $function$;
 COMMENT ON FUNCTION crm.expire_leases(timestamptz, text) IS
-'messages whose lease has run out, of which nobody knows whether they were sent: unknown from now on, which counts for caps; or queued again, where crm.set_channel_rule() says retry. crm.claim_messages() does it by the way. channel NULL: of all. Returns how many there were, at most 1000 of a channel';
+'messages whose lease has run out, of which nobody knows whether they were sent: unknown from now on, which counts for caps; or queued again, where crm.set_channel_rule() says retry. crm.claim_messages() does it by the way. channel NULL: of all. Returns how many there were, at most those of 100 claims of a channel';
 
 CREATE FUNCTION crm.unknown_messages(channel text)
 	RETURNS TABLE (message_id bigint, token bigint, customer_id bigint, handed_at timestamptz, worker text)
@@ -153,7 +163,7 @@ CREATE FUNCTION crm.unknown_messages(channel text)
 BEGIN ATOMIC
 	SELECT o.message_id, o.token, o.customer_id, o.handed_at, o.worker
 	  FROM crm.outbox AS o
-	 WHERE o.channel = unknown_messages.channel AND o.lane = -2
+	 WHERE o.channel = unknown_messages.channel AND o.lane = -1
 	 ORDER BY o.message_id;
 END;
 COMMENT ON FUNCTION crm.unknown_messages(text) IS
@@ -168,7 +178,7 @@ DECLARE
 BEGIN
 	-- first what an acknowledgement locks first
 	PERFORM FROM crm.outbox AS o
-	  WHERE o.message_id = ANY (redrive_messages.message_ids) AND o.lane = -2 ORDER BY o.message_id FOR UPDATE;
+	  WHERE o.message_id = ANY (redrive_messages.message_ids) AND o.lane = -1 ORDER BY o.message_id FOR UPDATE;
 	WITH again AS (
 		UPDATE crm.message AS m
 		   SET state = 'queued', reason = NULL, handed_at = NULL, finished_at = NULL, token = NULL
@@ -179,7 +189,8 @@ BEGIN
 	INSERT INTO crm.outbox AS o (message_id, customer_id, channel, lane, due_at)
 	SELECT a.message_id, a.customer_id, a.channel, a.priority, redrive_messages.at FROM again AS a
 	ON CONFLICT ON CONSTRAINT outbox_pkey DO UPDATE
-		SET lane = excluded.lane, due_at = excluded.due_at, attempts = 0, token = NULL, worker = NULL, handed_at = NULL, reason = NULL;
+		SET lane = excluded.lane, due_at = excluded.due_at, attempts = 0, token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL,
+			reason = NULL;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	RETURN result;
 END
@@ -301,7 +312,7 @@ BEGIN
 	 WHERE m.customer_id = d.customer_id AND m.message_id = d.message_id AND m.state <> 'queued' AND m.finished_at < drop_messages_before.before;
 	DELETE FROM crm.outbox AS o
 	 USING crm.message AS m
-	 WHERE o.lane = -2 AND m.customer_id = o.customer_id AND m.message_id = o.message_id AND m.finished_at < drop_messages_before.before;
+	 WHERE o.lane = -1 AND m.customer_id = o.customer_id AND m.message_id = o.message_id AND m.finished_at < drop_messages_before.before;
 	DELETE FROM crm.message AS m WHERE m.state <> 'queued' AND m.finished_at < drop_messages_before.before;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	IF result > 0 THEN

@@ -132,7 +132,7 @@ BEGIN
 	LOOP
 		items := ARRAY(
 			SELECT ROW(i.id, i.customer_id, i.person, i.mine, i.channel, i.purpose, i.transactional, i.priority, i.due_at, i.useful_until,
-					   i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, 0, NULL, NULL, NULL)::crm.claim_item
+					   i.guard_id, i.entry, i.event_kind, i.event_at, i.condition, i.code, NULL, NULL, NULL)::crm.claim_item
 			  FROM (SELECT -(o.n) AS id, o.customer_id, crm.resolve_customer(o.customer_id) AS person, true AS mine,
 						   o.definition -> 'message' ->> 'channel' AS channel,
 						   coalesce(o.definition -> 'message' ->> 'purpose', drawn ->> 'purpose') AS purpose,
@@ -149,7 +149,7 @@ BEGIN
 						   q.due_at, m.useful_until, m.guard_id, m.entry, m.event_kind, m.event_at, m.condition, m.code
 					  FROM crm.outbox AS q
 					  JOIN crm.message AS m ON m.customer_id = q.customer_id AND m.message_id = q.message_id
-					 WHERE q.lane >= 0 AND q.due_at <= moves.at
+					 WHERE q.token IS NULL AND q.due_at <= moves.at
 					   AND q.customer_id IN (SELECT o.customer_id
 											   FROM unnest(moves.moves) AS o(customer_id bigint, run_id bigint, occurrence text, entry timestamptz,
 																			 held boolean, step text, arm text, at timestamptz, outcome text,

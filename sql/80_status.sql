@@ -78,14 +78,14 @@ CREATE VIEW crm.status (item, state, detail) AS
 	  FROM crm.slot_now AS n
 	  JOIN crm.deadline AS d ON d.slot = n.slot AND d.due > n.watermark AND d.due <= crm.now()
 	UNION ALL
-	SELECT pg_catalog.format('outbox %s', o.channel), pg_catalog.count(*) FILTER (WHERE o.lane >= 0)::text,
-		   pg_catalog.concat_ws('; ', 'due since ' || pg_catalog.min(o.due_at) FILTER (WHERE o.lane >= 0)::text,
+	SELECT pg_catalog.format('outbox %s', o.channel), pg_catalog.count(*) FILTER (WHERE o.token IS NULL)::text,
+		   pg_catalog.concat_ws('; ', 'due since ' || pg_catalog.min(o.due_at) FILTER (WHERE o.token IS NULL)::text,
+							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane >= 0 AND o.token IS NOT NULL) > 0
+								  THEN pg_catalog.format('%s handed out', pg_catalog.count(*) FILTER (WHERE o.lane >= 0 AND o.token IS NOT NULL)) END,
 							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane = -1) > 0
-								  THEN pg_catalog.format('%s handed out', pg_catalog.count(*) FILTER (WHERE o.lane = -1)) END,
-							 CASE WHEN pg_catalog.count(*) FILTER (WHERE o.lane = -2) > 0
-								  THEN pg_catalog.format('%s unknown', pg_catalog.count(*) FILTER (WHERE o.lane = -2)) END)
+								  THEN pg_catalog.format('%s unknown', pg_catalog.count(*) FILTER (WHERE o.lane = -1)) END)
 	  FROM crm.outbox AS o
-	 WHERE o.due_at <= crm.now() OR o.lane < 0
+	 WHERE o.due_at <= crm.now() OR o.token IS NOT NULL
 	 GROUP BY o.channel
 	UNION ALL
 	SELECT pg_catalog.format('campaign %s', c.campaign), c.state, pg_catalog.format('%s runs were given up: see crm.run.error', r.failed)

@@ -19,3 +19,18 @@ kept_plan(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types)
 	}
 	return *kept;
 }
+
+uint64
+kept_execute(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types, Datum *values, const bool *nulls, bool read_only)
+{
+	char		spi_nulls[FUNC_MAX_ARGS];
+	int			result;
+
+	Assert(nargs <= FUNC_MAX_ARGS);
+	for (int i = 0; i < nargs; i++)
+		spi_nulls[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
+	result = SPI_execute_plan(kept_plan(kept, sql, nargs, types), values, spi_nulls, read_only, 0);
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+	return SPI_processed;
+}

@@ -15,4 +15,10 @@
  */
 extern SPIPlanPtr kept_plan(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types);
 
+/*
+ * Runs it, likewise. Read-only it is under the active snapshot, else under a new one. The rows are in SPI_tuptable; returns how
+ * many were processed. nulls may be NULL: there is none.
+ */
+extern uint64 kept_execute(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types, Datum *values, const bool *nulls, bool read_only);
+
 #endif							/* CRM_KEPT_PLAN_H */

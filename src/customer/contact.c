@@ -38,8 +38,11 @@ typedef struct Reading Reading;
 
 struct Reading
 {
-	ReturnSetInfo *result;
 	void		(*give) (Reading *reading, const Person *person);
+	ReturnSetInfo *result;		/* for what gives rows */
+	List	  **rows;			/* for what gathers them */
+	MemoryContext caller;
+	const char *channel;		/* NULL: all */
 	List	   *channels;		/* of Channel *, by name */
 	MemoryContext memory;		/* of the person */
 	Person	   *person;
@@ -178,31 +181,25 @@ take_row(Reading *reading, HeapTuple tuple, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
+/* Gives each person; ids: of those of these ids, NULL: of all. */
 static void
-read_people(FunctionCallInfo fcinfo, void (*give) (Reading *reading, const Person *person))
+read_people(Reading *reading, int count, const int64 *ids)
 {
 	static SPIPlanPtr kept = NULL;
-	Reading		reading = {.result = (ReturnSetInfo *) fcinfo->resultinfo, .give = give};
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[1];
 	Portal		portal;
 
-	InitMaterializedSRF(fcinfo, 0);
+	reading->caller = CurrentMemoryContext;
 	SPI_connect();
-	reading.channels = load_channels();
-	reading.memory = AllocSetContextCreate(CurrentMemoryContext, "crm contacts of a person", ALLOCSET_DEFAULT_SIZES);
-	if (PG_ARGISNULL(0))
+	reading->channels = load_channels();
+	reading->memory = AllocSetContextCreate(CurrentMemoryContext, "crm contacts of a person", ALLOCSET_DEFAULT_SIZES);
+	if (ids == NULL)
 		portal = SPI_cursor_open_with_args(NULL, query_of_all, 0, NULL, NULL, NULL, true, 0);
 	else
 	{
-		ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(0);
-		const FeedCustomers *customers;
+		const FeedCustomers *customers = feed_customers(count, ids);
 
-		if (array_contains_nulls(ids))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("customers must not be null")));
-		customers = feed_customers(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)), (const int64 *) ARR_DATA_PTR(ids));
 		values[0] = feed_id_array(customers->nsought, customers->sought);
 		portal = SPI_cursor_open(NULL, kept_plan(&kept, query_of_some, 1, types), values, NULL, true);
 	}
@@ -212,16 +209,16 @@ read_people(FunctionCallInfo fcinfo, void (*give) (Reading *reading, const Perso
 		if (SPI_processed == 0)
 			break;
 		for (uint64 i = 0; i < SPI_processed; i++)
-			take_row(&reading, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			take_row(reading, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 		SPI_freetuptable(SPI_tuptable);
 		CHECK_FOR_INTERRUPTS();
 	}
 	SPI_cursor_close(portal);
-	if (reading.person != NULL)
+	if (reading->person != NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(reading.memory);
+		MemoryContext old = MemoryContextSwitchTo(reading->memory);
 
-		give(&reading, reading.person);
+		reading->give(reading, reading->person);
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -329,7 +326,7 @@ give_state(Reading *reading, const Person *person)
 }
 
 static void
-give_rows(Reading *reading, const Person *person)
+gather_rows(Reading *reading, const Person *person)
 {
 	List	   *agreements = person_agreements(person);
 	ListCell   *cell;
@@ -339,43 +336,95 @@ give_rows(Reading *reading, const Person *person)
 	{
 		const Channel *channel = lfirst(cell);
 
+		if (reading->channel != NULL && strcmp(channel->name, reading->channel) != 0)
+			continue;
 		for (int id = 0; id < list_length(person->ids); id++)
 		{
 			const PersonAddress *address = address_on(person, id, channel);
-			List	   *purposes = NIL;
-			Datum		values[6];
-			bool		nulls[6] = {false};
+			MemoryContext old;
+			ContactRow *row;
 
 			if (address == NULL)
 				continue;
+			old = MemoryContextSwitchTo(reading->caller);
+			row = palloc0(sizeof(ContactRow));
+			row->person = person->customer;
+			row->id = ((const PersonId *) list_nth(person->ids, id))->id;
+			row->channel = pstrdup(channel->name);
+			row->address = pstrdup(address->address);
 			foreach(other, agreements)
 			{
 				const Agreement *agreement = lfirst(other);
 
 				if (agreement->covers[id] && strcmp(agreement->channel, channel->name) == 0)
-					purposes = lappend(purposes, unconstify(char *, agreement->purpose));
+					row->purposes = lappend(row->purposes, pstrdup(agreement->purpose));
 			}
-			values[0] = Int64GetDatum(person->customer);
-			values[1] = Int64GetDatum(((const PersonId *) list_nth(person->ids, id))->id);
-			values[2] = CStringGetTextDatum(channel->name);
-			values[3] = CStringGetTextDatum(address->address);
-			values[4] = text_array(purposes);
-			values[5] = BoolGetDatum(is_suppressed(address, channel));
-			tuplestore_putvalues(reading->result->setResult, reading->result->setDesc, values, nulls);
+			row->suppressed = is_suppressed(address, channel);
+			*reading->rows = lappend(*reading->rows, row);
+			MemoryContextSwitchTo(old);
 		}
 	}
+}
+
+List *
+contact_rows(int count, const int64 *persons, const char *channel)
+{
+	List	   *rows = NIL;
+	Reading		reading = {.give = gather_rows, .rows = &rows, .channel = channel};
+
+	read_people(&reading, count, persons);
+	return rows;
+}
+
+static void
+give_rows(Reading *reading, const Person *person)
+{
+	List	   *rows = NIL;
+	Reading		gathering = {.channels = reading->channels, .rows = &rows, .caller = CurrentMemoryContext};
+	ListCell   *cell;
+
+	gather_rows(&gathering, person);
+	foreach(cell, rows)
+	{
+		const ContactRow *row = lfirst(cell);
+		Datum		values[6] = {Int64GetDatum(row->person), Int64GetDatum(row->id), CStringGetTextDatum(row->channel),
+		CStringGetTextDatum(row->address), text_array(row->purposes), BoolGetDatum(row->suppressed)};
+		bool		nulls[6] = {false};
+
+		tuplestore_putvalues(reading->result->setResult, reading->result->setDesc, values, nulls);
+	}
+}
+
+static void
+give_people(FunctionCallInfo fcinfo, void (*give) (Reading *reading, const Person *person))
+{
+	Reading		reading = {.give = give, .result = (ReturnSetInfo *) fcinfo->resultinfo};
+	ArrayType  *ids;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+	{
+		read_people(&reading, 0, NULL);
+		return;
+	}
+	ids = PG_GETARG_ARRAYTYPE_P(0);
+	if (array_contains_nulls(ids))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("customers must not be null")));
+	read_people(&reading, ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)), (const int64 *) ARR_DATA_PTR(ids));
 }
 
 Datum
 crm_customer_contact_states(PG_FUNCTION_ARGS)
 {
-	read_people(fcinfo, give_state);
+	give_people(fcinfo, give_state);
 	return (Datum) 0;
 }
 
 Datum
 crm_customer_contact_rows(PG_FUNCTION_ARGS)
 {
-	read_people(fcinfo, give_rows);
+	give_people(fcinfo, give_rows);
 	return (Datum) 0;
 }

@@ -67,4 +67,21 @@ typedef struct Agreement
 /* consent.c: of Agreement *, by channel and purpose, in CurrentMemoryContext */
 extern List *person_agreements(const Person *person);
 
+/* Where one of a person's ids can be written to on a channel. */
+typedef struct ContactRow
+{
+	int64		person;
+	int64		id;
+	const char *channel;
+	const char *address;
+	List	   *purposes;		/* of const char *: for which it may be used */
+	bool		suppressed;
+} ContactRow;
+
+/*
+ * contact.c: of ContactRow *, by person, then by channel, in CurrentMemoryContext; under the active snapshot. On one channel, or on
+ * all (NULL).
+ */
+extern List *contact_rows(int count, const int64 *persons, const char *channel);
+
 #endif							/* CRM_CUSTOMER_CONTACT_H */

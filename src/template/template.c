@@ -13,6 +13,7 @@
 
 #include "compat.h"
 #include "template/mustache.h"
+#include "template/template.h"
 
 PG_FUNCTION_INFO_V1(crm_template_render_text);
 PG_FUNCTION_INFO_V1(crm_template_render_parts);
@@ -62,12 +63,9 @@ make_one_line(StringInfo text)
 	}
 }
 
-/* crm.render_parts(parts, data): of html, and of what ends in _html, values are escaped for HTML */
-Datum
-crm_template_render_parts(PG_FUNCTION_ARGS)
+Jsonb *
+template_render(Jsonb *parts, Jsonb *data)
 {
-	Jsonb	   *parts = PG_GETARG_JSONB_P(0);
-	Jsonb	   *data = PG_GETARG_JSONB_P(1);
 	JsonbParseState *state = NULL;
 	JsonbIterator *iterator;
 	JsonbValue	value;
@@ -106,7 +104,14 @@ crm_template_render_parts(PG_FUNCTION_ARGS)
 		}
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(result));
+	return JsonbValueToJsonb(result);
+}
+
+/* crm.render_parts(parts, data) */
+Datum
+crm_template_render_parts(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(template_render(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1)));
 }
 
 static void

@@ -112,7 +112,7 @@ SELECT set_eq($$SELECT s.customer_id, s.campaign, s.step, s.due_at, s.action FRO
 CREATE TABLE new_message AS SELECT m.* FROM crm.message AS m WHERE m.created_at = '2026-01-21 11:00Z';
 SELECT count(*) FROM generate_series(1, 20) AS g CROSS JOIN LATERAL (SELECT g FROM crm.claim_messages('email', max => 500)) AS c \g /dev/null
 SELECT set_eq($$SELECT s.customer_id, s.campaign, s.step, s.decision FROM said AS s WHERE s.action = 'message' AND s.decision <> 'holdout'$$,
-	$$SELECT m.customer_id, m.campaign, m.step, CASE WHEN m.state = 'suppressed' THEN m.reason WHEN o.lane = -1 THEN 'send' ELSE coalesce(o.reason, 'queued') END
+	$$SELECT m.customer_id, m.campaign, m.step, CASE WHEN m.state = 'suppressed' THEN m.reason WHEN o.token IS NOT NULL THEN 'send' ELSE coalesce(o.reason, 'queued') END
 	    FROM crm.message AS m LEFT JOIN crm.outbox AS o USING (message_id) WHERE m.message_id IN (SELECT n.message_id FROM new_message AS n)$$,
 	'and the claim decides what it had told');
 

@@ -21,21 +21,18 @@ SELECT count(record_consent(n, 'email')), count(record_consent(n, 'sms')) FROM g
 SELECT set_template('hello', 'email', '{"subject": "Hello {{customer.name}}", "text": "{{greeting}} {{message.id}}"}'), set_template('hello', 'sms', '{"text": "Hi"}'),
 	   set_template('bad', 'email', '{"text": "x"}');
 -- What is in the outbox, and what became of messages
-CREATE VIEW waiting AS SELECT message_id, channel, lane, due_at, attempts, token, worker, handed_at, reason FROM crm.outbox ORDER BY message_id;
+CREATE VIEW waiting AS SELECT message_id, channel, lane, due_at, attempts, token, worker, handed_at, leased_until, reason FROM crm.outbox ORDER BY message_id;
 CREATE VIEW told AS SELECT message_id, customer_id AS customer, state, reason, handed_at, finished_at, token, provider_id FROM crm.message ORDER BY message_id;
 -- Time goes back and forth here, so the session is not to remember where it found the first message
-CREATE FUNCTION forget() RETURNS void LANGUAGE sql AS $f$
-	SELECT crm.remember_positions(c, ARRAY(SELECT generate_series(-1, 9)), array_fill('-infinity'::timestamptz, '{11}'), array_fill(0::bigint, '{11}')) FROM unnest('{email,sms}'::text[]) AS c
-$f$;
 CREATE FUNCTION claim(channel text DEFAULT 'email', at timestamptz DEFAULT crm.now(), max int DEFAULT 100) RETURNS TABLE (message_id bigint, token bigint, customer bigint, attempt int)
-	LANGUAGE sql AS 'SELECT forget(); SELECT c.message_id, c.token, c.customer_id, c.attempt FROM crm.claim_messages(channel, ''me'', max, at => at) AS c';
-CREATE FUNCTION expire(at timestamptz) RETURNS int LANGUAGE sql AS 'SELECT forget(); SELECT crm.expire_leases(at)';
+	LANGUAGE sql AS 'SELECT crm.forget_positions(); SELECT c.message_id, c.token, c.customer_id, c.attempt FROM crm.claim_messages(channel, ''me'', max, at => at) AS c';
+CREATE FUNCTION expire(at timestamptz) RETURNS int LANGUAGE sql AS 'SELECT crm.forget_positions(); SELECT crm.expire_leases(at)';
 -- A new start
 CREATE PROCEDURE fresh() LANGUAGE sql AS $p$
-	DELETE FROM crm.outbox; DELETE FROM crm.message; DELETE FROM crm.delivery; DELETE FROM crm.cap; DELETE FROM crm.channel_rule; DELETE FROM crm.handed; DELETE FROM crm.guard;
+	DELETE FROM crm.outbox; DELETE FROM crm.lease; DELETE FROM crm.message; DELETE FROM crm.delivery; DELETE FROM crm.cap; DELETE FROM crm.channel_rule; DELETE FROM crm.handed; DELETE FROM crm.guard;
 	SELECT setval('crm.message_id_seq', 1, false), setval('crm.claim_token_seq', 1, false), setval('crm.guard_id_seq', 1, false);
 	SELECT set_config('crm_marketing.now', '2026-03-02 09:00Z', false);
-	SELECT forget();
+	SELECT crm.forget_positions();
 $p$;
 
 -- what is wrong is said
@@ -220,7 +217,7 @@ SELECT nack_message(1, 1), ack_messages('{1,2}', 2), ack_messages('{1}', 1, '{p-
 SELECT * FROM told;
 SELECT * FROM claim(at => '2026-03-02 10:00Z');
 SELECT ack_messages('{2}', 1), ack_messages('{2}', 2);
-SELECT forget();
+SELECT crm.forget_positions();
 SELECT redrive('email', 'unknown'), redrive('email', 'sent'), redrive('email', 'queued');
 SELECT * FROM claim();
 -- where the provider knows repeats, it is tried again, as often as the rule says
@@ -284,7 +281,7 @@ CALL fresh();
 SELECT set_cap('none', 0, '1 day', purposes => '{marketing}');
 SELECT enqueue_message(9, 'email', 'hello'), send_message(9, 'email', 'hello');
 SELECT * FROM claim();
-SELECT due_at, reason FROM waiting WHERE lane >= 0;
+SELECT due_at, reason FROM waiting WHERE token IS NULL;
 SELECT drop_cap('none');
 SELECT * FROM claim(at => '2026-03-03 08:59:59Z');
 SELECT * FROM claim(at => '2026-03-03 09:00Z');
@@ -295,13 +292,13 @@ SELECT set_cap('daily', 1, calendar => 'day');
 SELECT enqueue_message(c, 'email', 'hello') FROM unnest(ARRAY[10, 11, 12]) AS c, generate_series(1, 2);
 SELECT * FROM claim();
 SELECT * FROM claim(at => '2026-03-02 09:01Z');
-SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.lane >= 0 ORDER BY 1;
+SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.token IS NULL ORDER BY 1;
 SELECT set_cap('daily', 1, calendar => 'week');
 SELECT * FROM claim(at => '2026-03-03 08:00Z');
-SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.lane >= 0 ORDER BY 1;
+SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.token IS NULL ORDER BY 1;
 SELECT set_cap('daily', 1, calendar => 'month');
 SELECT * FROM claim(at => '2026-03-09 07:00Z');
-SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.lane >= 0 ORDER BY 1;
+SELECT m.customer_id, o.due_at, o.reason FROM crm.outbox AS o JOIN crm.message AS m USING (message_id) WHERE o.token IS NULL ORDER BY 1;
 
 -- quiet hours, over midnight, in the customer's zone
 CALL fresh();
@@ -309,7 +306,7 @@ SELECT set_channel_rule('email', quiet_from => '21:00', quiet_to => '08:00');
 SELECT enqueue_message(c, 'email', 'hello') FROM unnest(ARRAY[9, 10, 11, 12]) AS c;
 SELECT enqueue_message(11, 'email', 'hello', useful_until => '2026-03-02 15:59:59Z'), send_message(11, 'email', 'hello');
 SELECT * FROM claim();
-SELECT m.customer_id, m.state, m.reason, o.due_at, o.reason FROM crm.message AS m LEFT JOIN crm.outbox AS o USING (message_id) WHERE o.lane >= 0 OR o.lane IS NULL ORDER BY 1;
+SELECT m.customer_id, m.state, m.reason, o.due_at, o.reason FROM crm.message AS m LEFT JOIN crm.outbox AS o USING (message_id) WHERE o.token IS NULL ORDER BY 1;
 -- when the clocks change: 02:30 is not there in the morning of 29 March, and twice on 25 October
 SELECT at, quiet_until(at::timestamptz, f, t, 'Europe/Berlin')
   FROM (VALUES ('2026-03-28 19:59Z', '21:00'::time, '02:30'::time), ('2026-03-28 20:00Z', '21:00', '02:30'), ('2026-03-29 00:59Z', '21:00', '02:30'), ('2026-03-29 01:30Z', '21:00', '02:30'),
@@ -355,7 +352,7 @@ SELECT message_id, state FROM told;
 
 DROP VIEW waiting, told;
 DROP PROCEDURE fresh;
-DROP FUNCTION claim, expire, offer, forget;
+DROP FUNCTION claim, expire, offer;
 DROP TABLE users, orders, carts CASCADE;
 DROP EXTENSION crm_marketing CASCADE;
 CREATE EXTENSION crm_marketing;

@@ -100,13 +100,13 @@ foreach my $minute (0 .. 2)
 	pgbench("minute $minute", 25, claim => [ 1, $claim =~ s/:minute/$minute/r ]);
 	is($node->safe_psql('postgres', $exceeded), '0', "minute $minute: nobody gets more than the caps allow");
 }
-is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT o.message_id FROM crm.outbox AS o WHERE o.lane = -1 EXCEPT TABLE expected) AS x}), '0', 'none of lower priority goes');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM crm.outbox WHERE lane = -1}), $node->safe_psql('postgres', 'SELECT count(*) FROM expected'), 'all of the highest priority go');
-is($node->safe_psql('postgres', q{SELECT count(*), min(due_at) FROM crm.outbox WHERE lane >= 0 AND due_at < '2026-03-09 09:00Z'}), '0|', 'the others wait until there is room');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT o.message_id FROM crm.outbox AS o WHERE o.token IS NOT NULL EXCEPT TABLE expected) AS x}), '0', 'none of lower priority goes');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM crm.outbox WHERE token IS NOT NULL}), $node->safe_psql('postgres', 'SELECT count(*) FROM expected'), 'all of the highest priority go');
+is($node->safe_psql('postgres', q{SELECT count(*), min(due_at) FROM crm.outbox WHERE token IS NULL AND due_at < '2026-03-09 09:00Z'}), '0|', 'the others wait until there is room');
 
 # ---- with everything else that happens at once ----
 
-$node->safe_psql('postgres', "DELETE FROM crm.outbox; DELETE FROM crm.message; SELECT enqueue(1, 2 * $people, 4)");
+$node->safe_psql('postgres', "DELETE FROM crm.outbox; DELETE FROM crm.lease; DELETE FROM crm.message; SELECT enqueue(1, 2 * $people, 4)");
 $node->safe_psql('postgres', <<"SQL");
 CREATE FUNCTION join_people(a int, b int) RETURNS void LANGUAGE plpgsql AS \$\$
 BEGIN
@@ -118,7 +118,7 @@ BEGIN
 	INSERT INTO public.merged (a, b, had) SELECT join_people.a, join_people.b, count(*) FROM crm.outbox AS o WHERE o.customer_id IN (a, b) AND o.handed_at IS NOT NULL;
 END \$\$;
 CREATE FUNCTION fail_some() RETURNS void LANGUAGE sql AS \$\$
-	SELECT crm.nack_message(o.message_id, o.token, 'busy', '0') FROM (SELECT * FROM crm.outbox AS o WHERE o.lane = -1 ORDER BY random() LIMIT 1) AS o
+	SELECT crm.nack_message(o.message_id, o.token, 'busy', '0') FROM (SELECT * FROM crm.outbox AS o WHERE o.token IS NOT NULL ORDER BY random() LIMIT 1) AS o
 \$\$;
 SQL
 pgbench('mixed', 80,
