@@ -120,6 +120,8 @@ sub claim_and_send
 			}
 			flock($file, LOCK_UN);
 		}
+		# a provider takes its time, and meanwhile somebody is killed
+		sleep rand(0.4);
 		$ask->(sprintf(q{SELECT crm.ack_messages('{%s}', %s, '{%s}');}, join(',', @sent), $token, join(',', map { "$_ $token" } @sent))) // return if @sent;
 	}
 }
