@@ -112,23 +112,11 @@ COMMENT ON FUNCTION crm.drop_template(text, text, text) IS
 'a template is not used any more, of a channel and a language or of all: messages that need it become dead, with this reason. Returns how many versions there were. NULL drops none';
 
 CREATE FUNCTION crm.newest_template(template text, channel text, language text DEFAULT '') RETURNS crm.template
-	LANGUAGE plpgsql STABLE PARALLEL SAFE
-	SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-	result crm.template;
-BEGIN
-	SELECT t.* INTO result
-	  FROM crm.template AS t
-	 WHERE t.template = newest_template.template AND t.channel = newest_template.channel AND NOT t.dropped
-	   AND t.language IN (newest_template.language, substring(newest_template.language FROM '^[a-z]+'), '')
-	 ORDER BY length(t.language) DESC, t.version DESC
-	 LIMIT 1;
-	RETURN result;
-END
-$function$;
+	AS 'MODULE_PATHNAME', 'crm_template_newest'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION crm.newest_template(text, text, text) IS
-'the template that is used for a language: of this very one, else of the one without its country, else of none. NULL if there is none';
+'the template that is used for a language: of this very one, else of the one without its country, else of none. NULL if there is none, and for NULL';
 
 CREATE FUNCTION crm.render_template(template text, channel text, data jsonb, language text DEFAULT '') RETURNS jsonb
 	LANGUAGE plpgsql STABLE PARALLEL SAFE

@@ -1,8 +1,6 @@
 -- Handing out: crm.claim_messages(), where everything is decided.
 --
--- Customers are locked first, and then a new snapshot is taken, which each statement below does by itself: what has committed
--- before, an order, a refusal, another message, is seen. What commits later is the one race that is left, and is seen as such in
--- the report. Two sessions never decide of one person at the same time, so caps are exact.
+-- src/outbox/claim.c tells how; crm.decide() is the decision alone, for crm.dry_run().
 
 CREATE SEQUENCE crm.claim_token_seq;
 COMMENT ON SEQUENCE crm.claim_token_seq IS 'tokens of hand-outs';

@@ -25,43 +25,13 @@ SELECT pg_catalog.pg_extension_config_dump('crm.delivery', '');
 
 CREATE FUNCTION crm.ack_messages(message_ids bigint[], token bigint, provider_ids text[] DEFAULT NULL, at timestamptz DEFAULT crm.now())
 	RETURNS int
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	AS 'MODULE_PATHNAME', 'crm_outbox_ack_messages'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	SET jit = off
-	SET enable_seqscan = off						-- plans are kept, and may have been made while tables were empty
-	SET plan_cache_mode = force_generic_plan
-AS $function$
-DECLARE
-	result int;
-	customers bigint[];
-BEGIN
-	WITH gone AS (
-		DELETE FROM crm.outbox AS o
-		 USING unnest(ack_messages.message_ids, ack_messages.provider_ids) AS a(id, provider)
-		 WHERE o.message_id = a.id AND o.token = ack_messages.token
-		RETURNING o.message_id, o.customer_id, o.channel, o.handed_at, o.leased_until, a.provider
-	), sent AS (
-		UPDATE crm.message AS m
-		   SET state = 'sent', reason = NULL, handed_at = g.handed_at, finished_at = ack_messages.at, token = ack_messages.token,
-			   provider_id = g.provider
-		  FROM gone AS g
-		 WHERE m.customer_id = g.customer_id AND m.message_id = g.message_id
-		RETURNING m.customer_id
-	), done AS (
-		-- of a hand-out of which only some are acknowledged here, the lease ends by itself
-		DELETE FROM crm.lease AS l
-		 USING (SELECT g.channel, g.leased_until, count(*) AS count FROM gone AS g GROUP BY g.channel, g.leased_until) AS g
-		 WHERE l.channel = g.channel AND l.until = g.leased_until AND l.token = ack_messages.token AND cardinality(l.messages) = g.count
-	)
-	SELECT count(*), array_agg(s.customer_id) INTO result, customers FROM sent AS s;
-	IF result > 0 THEN
-		PERFORM crm.touch(customers, 'message');
-	END IF;
-	RETURN result;
-END
-$function$;
+	SET enable_seqscan = off;						-- plans are kept, and may have been made while tables were empty
 COMMENT ON FUNCTION crm.ack_messages(bigint[], bigint, text[], timestamptz) IS
-'the sender''s word that messages of one claim were sent, with what the provider calls each, in the same order. Returns of how many it could be said: not of those that another claim has had since, or that are finished; of those whose lease ran out, yes, if nobody has queued them again. NULL acknowledges nothing';
+'the sender''s word that messages of one claim were sent, with what the provider calls each, in the same order. Returns of how many it could be said: not of those that another claim has had since, or that are finished; of those whose lease ran out, yes, if nobody has queued them again. NULL acknowledges nothing. Error 22004 for a NULL instant';
 
 CREATE FUNCTION crm.bury_message(message_id bigint, reason text, at timestamptz) RETURNS void
 	LANGUAGE sql VOLATILE PARALLEL UNSAFE

@@ -7,9 +7,17 @@
 
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+/* The row taken apart, for who wants many of its columns. */
+static inline void
+row_deform(uint64 row, Datum *values, bool *nulls)
+{
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+}
 
 /* Columns are counted from 1. */
 static inline Datum

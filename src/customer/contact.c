@@ -43,43 +43,36 @@ struct Reading
 	List	  **rows;			/* for what gathers them */
 	MemoryContext caller;
 	const char *channel;		/* NULL: all */
+	bool		addresses_only;
 	List	   *channels;		/* of Channel *, by name */
 	MemoryContext memory;		/* of the person */
 	Person	   *person;
 };
 
 /*
- * $1: of the people who have these ids, all ids; NULL: of all. Suppressions are joined before the consents are there: those
+ * $1: of the people who have these ids, all ids; without it, of all. Suppressions are joined before the consents are there: those
  * have no address, and a hash join would split its batches for so many NULLs again and again.
  */
-static const char *const query_of_some =
-	"SELECT coalesce(a.customer_id, x.customer_id), x.customer_id, coalesce(a.joined_at, '-infinity'), "
-	"x.what, x.name, x.value, x.suppressed, x.granted, x.at, x.number "
-	"FROM (SELECT c.customer_id, 1 AS what, c.channel AS name, c.address AS value, s.channel AS suppressed, NULL::boolean AS granted, "
-	"NULL::timestamptz AS at, NULL::bigint AS number "
-	"FROM crm.contact AS c JOIN crm.channel AS h USING (channel) "
-	"LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(h.kind, c.address) WHERE c.customer_id = ANY ($1) UNION ALL "
-	"SELECT i.customer_id, 2, i.namespace, i.value, s.channel, NULL, NULL, NULL "
-	"FROM crm.identity AS i LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(i.namespace, i.value) "
-	"WHERE (i.source = 'feed' OR i.raw IS NOT NULL) AND i.customer_id = ANY ($1) UNION ALL "
-	"SELECT c.customer_id, 3, c.channel, c.purpose, NULL, c.granted, c.at, c.consent_id "
-	"FROM crm.consent AS c WHERE c.customer_id = ANY ($1)) AS x "
-	"LEFT JOIN crm.alias AS a ON a.alias = x.customer_id "
-	"ORDER BY 1, 2, 4, 5, 6";
-static const char *const query_of_all =
-	"SELECT coalesce(a.customer_id, x.customer_id), x.customer_id, coalesce(a.joined_at, '-infinity'), "
-	"x.what, x.name, x.value, x.suppressed, x.granted, x.at, x.number "
-	"FROM (SELECT c.customer_id, 1 AS what, c.channel AS name, c.address AS value, s.channel AS suppressed, NULL::boolean AS granted, "
-	"NULL::timestamptz AS at, NULL::bigint AS number "
-	"FROM crm.contact AS c JOIN crm.channel AS h USING (channel) "
-	"LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(h.kind, c.address) UNION ALL "
-	"SELECT i.customer_id, 2, i.namespace, i.value, s.channel, NULL, NULL, NULL "
-	"FROM crm.identity AS i LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(i.namespace, i.value) "
-	"WHERE i.source = 'feed' OR i.raw IS NOT NULL UNION ALL "
-	"SELECT c.customer_id, 3, c.channel, c.purpose, NULL, c.granted, c.at, c.consent_id "
-	"FROM crm.consent AS c) AS x "
-	"LEFT JOIN crm.alias AS a ON a.alias = x.customer_id "
-	"ORDER BY 1, 2, 4, 5, 6";
+#define QUERY_BEGIN \
+	"SELECT coalesce(a.customer_id, x.customer_id), x.customer_id, coalesce(a.joined_at, '-infinity'), " \
+	"x.what, x.name, x.value, x.suppressed, x.granted, x.at, x.number FROM ("
+#define QUERY_CONTACTS \
+	"SELECT c.customer_id, 1 AS what, c.channel AS name, c.address AS value, s.channel AS suppressed, NULL::boolean AS granted, " \
+	"NULL::timestamptz AS at, NULL::bigint AS number " \
+	"FROM crm.contact AS c JOIN crm.channel AS h USING (channel) " \
+	"LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(h.kind, c.address)"
+#define QUERY_IDENTITIES \
+	" UNION ALL SELECT i.customer_id, 2, i.namespace, i.value, s.channel, NULL, NULL, NULL " \
+	"FROM crm.identity AS i LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(i.namespace, i.value) " \
+	"WHERE (i.source = 'feed' OR i.raw IS NOT NULL)"
+#define QUERY_CONSENTS \
+	" UNION ALL SELECT c.customer_id, 3, c.channel, c.purpose, NULL, c.granted, c.at, c.consent_id FROM crm.consent AS c"
+#define QUERY_END ") AS x LEFT JOIN crm.alias AS a ON a.alias = x.customer_id ORDER BY 1, 2, 4, 5, 6"
+static const char *const query_of_some = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
+	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)" QUERY_END;
+static const char *const query_of_addresses = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
+	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_END;
+static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS QUERY_IDENTITIES QUERY_CONSENTS QUERY_END;
 
 static List *
 load_channels(void)
@@ -186,6 +179,7 @@ static void
 read_people(Reading *reading, int count, const int64 *ids)
 {
 	static SPIPlanPtr kept = NULL;
+	static SPIPlanPtr kept_addresses = NULL;
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[1];
 	Portal		portal;
@@ -201,7 +195,8 @@ read_people(Reading *reading, int count, const int64 *ids)
 		const FeedCustomers *customers = feed_customers(count, ids);
 
 		values[0] = feed_id_array(customers->nsought, customers->sought);
-		portal = SPI_cursor_open(NULL, kept_plan(&kept, query_of_some, 1, types), values, NULL, true);
+		portal = SPI_cursor_open(NULL, reading->addresses_only ? kept_plan(&kept_addresses, query_of_addresses, 1, types) :
+								 kept_plan(&kept, query_of_some, 1, types), values, NULL, true);
 	}
 	for (;;)
 	{
@@ -367,10 +362,10 @@ gather_rows(Reading *reading, const Person *person)
 }
 
 List *
-contact_rows(int count, const int64 *persons, const char *channel)
+contact_rows(int count, const int64 *persons, const char *channel, bool purposes)
 {
 	List	   *rows = NIL;
-	Reading		reading = {.give = gather_rows, .rows = &rows, .channel = channel};
+	Reading		reading = {.give = gather_rows, .rows = &rows, .channel = channel, .addresses_only = !purposes};
 
 	read_people(&reading, count, persons);
 	return rows;

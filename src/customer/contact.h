@@ -80,8 +80,8 @@ typedef struct ContactRow
 
 /*
  * contact.c: of ContactRow *, by person, then by channel, in CurrentMemoryContext; under the active snapshot. On one channel, or on
- * all (NULL).
+ * all (NULL). Who does not ask for purposes gets none.
  */
-extern List *contact_rows(int count, const int64 *persons, const char *channel);
+extern List *contact_rows(int count, const int64 *persons, const char *channel, bool purposes);
 
 #endif							/* CRM_CUSTOMER_CONTACT_H */

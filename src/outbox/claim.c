@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
+#include "base/sql_array.h"
 #include "compat.h"
 #include "outbox/claim.h"
 #include "outbox/decide.h"
@@ -37,24 +38,6 @@ typedef struct Rule
 	Interval	rate_per;
 	Interval	lease;
 } Rule;
-
-static Datum
-tid_array(Datum *tids, int count)
-{
-	return PointerGetDatum(construct_array(tids, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
-}
-
-static Datum
-text_array(Datum *texts, int count)
-{
-	return PointerGetDatum(construct_array(texts, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-static Datum
-array_of(Datum *values, int count, Oid type)
-{
-	return PointerGetDatum(construct_array(values, count, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
 
 static void
 check_arguments(FunctionCallInfo fcinfo)
@@ -200,7 +183,7 @@ refuse(const Claim *claim)
 	}
 	if (ngone > 0)
 	{
-		Datum		values[] = {tid_array(gone, ngone), array_of(ids, ngone, INT8OID), text_array(gone_reasons, ngone),
+		Datum		values[] = {sql_array(gone, ngone, TIDOID), sql_array(ids, ngone, INT8OID), sql_array(gone_reasons, ngone, TEXTOID),
 		TimestampTzGetDatum(claim->at)};
 
 		kept_execute(&kept_gone, "WITH gone AS ("
@@ -211,7 +194,7 @@ refuse(const Claim *claim)
 	}
 	if (nlater > 0)
 	{
-		Datum		values[] = {tid_array(later, nlater), array_of(until, nlater, TIMESTAMPTZOID), text_array(later_reasons, nlater)};
+		Datum		values[] = {sql_array(later, nlater, TIDOID), sql_array(until, nlater, TIMESTAMPTZOID), sql_array(later_reasons, nlater, TEXTOID)};
 
 		kept_execute(&kept_later, "UPDATE crm.outbox AS o SET due_at = p.until, reason = p.reason "
 					 "FROM unnest($1, $2, $3) AS p(tid, until, reason) WHERE o.ctid = p.tid", 3, later_types, values, NULL, false);
@@ -283,13 +266,13 @@ hand_out(Claim *claim, const Rule *rule, const int *handed, int count, FunctionC
 		tids[i] = PointerGetDatum(&claim->candidates[handed[i]].tid);
 		ids[i] = Int64GetDatum(claim->messages[handed[i]].id);
 	}
-	values[0] = tid_array(tids, count);
+	values[0] = sql_array(tids, count, TIDOID);
 	values[1] = CStringGetTextDatum(claim->channel);
 	nulls[2] = PG_ARGISNULL(1);
 	values[2] = nulls[2] ? (Datum) 0 : PG_GETARG_DATUM(1);
 	values[3] = at;
 	values[4] = DirectFunctionCall2(timestamptz_pl_interval, at, lease);
-	values[5] = array_of(ids, count, INT8OID);
+	values[5] = sql_array(ids, count, INT8OID);
 	if (kept_execute(&kept, "WITH lease AS ("
 					 "INSERT INTO crm.lease AS l (channel, until, token, messages) "
 					 "VALUES ($2, $5, nextval('crm.claim_token_seq'), $6) RETURNING l.token) "

@@ -14,6 +14,7 @@
 
 #include "base/kept_plan.h"
 #include "base/row.h"
+#include "base/sql_array.h"
 #include "compat.h"
 #include "feed/feed.h"
 #include "outbox/claim.h"
@@ -24,33 +25,33 @@
 	"m.event_kind, m.event_at, m.condition, m.code"
 #define MESSAGE_COLUMN_COUNT 13
 
-/* The message of the columns from "first" on. */
+static char *
+text_or_null(Datum value, bool isnull)
+{
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* The message of these columns. */
 static DueMessage
-read_message(uint64 row, int first)
+read_message(const Datum *values, const bool *nulls)
 {
 	DueMessage	message = {0};
-	bool		isnull;
-	Datum		value;
 
-	message.id = row_int64(row, first);
-	message.customer = row_int64(row, first + 1);
-	message.channel = row_text(row, first + 2);
-	message.purpose = row_text(row, first + 3);
-	message.transactional = row_bool(row, first + 4);
-	message.priority = DatumGetInt16(row_value(row, first + 5));
-	message.useful_until = row_instant(row, first + 6, DT_NOEND);
-	value = row_datum(row, first + 7, &isnull);
-	message.guard = isnull ? 0 : DatumGetInt32(value);
-	value = row_datum(row, first + 8, &isnull);
-	message.has_entry = !isnull;
-	message.entry = isnull ? 0 : DatumGetTimestampTz(value);
-	message.event_kind = row_text(row, first + 9);
-	value = row_datum(row, first + 10, &isnull);
-	message.has_event_at = !isnull;
-	message.event_at = isnull ? 0 : DatumGetTimestampTz(value);
-	value = row_datum(row, first + 11, &isnull);
-	message.condition = isnull ? NULL : (const Predicate *) PG_DETOAST_DATUM_COPY(value);
-	message.code = row_text(row, first + 12);
+	message.id = DatumGetInt64(values[0]);
+	message.customer = DatumGetInt64(values[1]);
+	message.channel = TextDatumGetCString(values[2]);
+	message.purpose = TextDatumGetCString(values[3]);
+	message.transactional = DatumGetBool(values[4]);
+	message.priority = DatumGetInt16(values[5]);
+	message.useful_until = nulls[6] ? DT_NOEND : DatumGetTimestampTz(values[6]);
+	message.guard = nulls[7] ? 0 : DatumGetInt32(values[7]);
+	message.has_entry = !nulls[8];
+	message.entry = nulls[8] ? 0 : DatumGetTimestampTz(values[8]);
+	message.event_kind = text_or_null(values[9], nulls[9]);
+	message.has_event_at = !nulls[10];
+	message.event_at = nulls[10] ? 0 : DatumGetTimestampTz(values[10]);
+	message.condition = nulls[11] ? NULL : (const Predicate *) PG_DETOAST_DATUM_COPY(values[11]);
+	message.code = text_or_null(values[12], nulls[12]);
 	return message;
 }
 
@@ -69,18 +70,6 @@ lock_person(int64 person)
 	}
 	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_int4, Int32GetDatum(message_key), Int32GetDatum(hash))) &&
 		DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_shared_int4, Int32GetDatum(alias_key), Int32GetDatum(hash & 1023)));
-}
-
-static Datum
-array_of(const Datum *values, int count, Oid type)
-{
-	return PointerGetDatum(construct_array(unconstify(Datum *, values), count, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-static Datum
-array_of_small(const Datum *values, int count)
-{
-	return PointerGetDatum(construct_array(unconstify(Datum *, values), count, INT2OID, 2, true, TYPALIGN_SHORT));
 }
 
 /* Next time the session begins where this one found something. */
@@ -125,9 +114,9 @@ claim_find(Claim *claim)
 		first[i] = Int64GetDatum(position->message);
 	}
 	values[0] = CStringGetTextDatum(claim->channel);
-	values[1] = array_of_small(lanes, QUEUE_LANES);
-	values[2] = array_of(due, QUEUE_LANES, TIMESTAMPTZOID);
-	values[3] = array_of(first, QUEUE_LANES, INT8OID);
+	values[1] = sql_array(lanes, QUEUE_LANES, INT2OID);
+	values[2] = sql_array(due, QUEUE_LANES, TIMESTAMPTZOID);
+	values[3] = sql_array(first, QUEUE_LANES, INT8OID);
 	values[4] = TimestampTzGetDatum(claim->at);
 	values[5] = Int64GetDatum(claim->room);
 	found = (int)
@@ -149,25 +138,26 @@ claim_find(Claim *claim)
 	lane = palloc(sizeof(int) * (Size) found);
 	for (int i = 0; i < found; i++)
 	{
-		int			column = MESSAGE_COLUMN_COUNT;
 		DueMessage *message = &claim->messages[i];
 		Candidate  *candidate = &claim->candidates[i];
-		bool		isnull;
-		Datum		data;
+		Datum		row[MESSAGE_COLUMN_COUNT + 10];
+		bool		nulls[lengthof(row)];
+		const Datum *besides = row + MESSAGE_COLUMN_COUNT;
+		const bool *missing = nulls + MESSAGE_COLUMN_COUNT;
 
-		*message = read_message(i, 1);
+		row_deform(i, row, nulls);
+		*message = read_message(row, nulls);
 		message->mine = true;
-		lane[i] = DatumGetInt16(row_value(i, ++column));
-		message->due_at = DatumGetTimestampTz(row_value(i, ++column));
-		candidate->attempts = DatumGetInt16(row_value(i, ++column));
-		candidate->tid = *(ItemPointer) DatumGetPointer(row_value(i, ++column));
-		candidate->campaign = row_text(i, ++column);
-		candidate->step = row_text(i, ++column);
-		candidate->template = row_text(i, ++column);
-		candidate->language = row_text(i, ++column);
-		data = row_datum(i, ++column, &isnull);
-		candidate->data = isnull ? NULL : DatumGetJsonbPCopy(data);
-		message->person = row_int64(i, ++column);
+		lane[i] = DatumGetInt16(besides[0]);
+		message->due_at = DatumGetTimestampTz(besides[1]);
+		candidate->attempts = DatumGetInt16(besides[2]);
+		candidate->tid = *(ItemPointer) DatumGetPointer(besides[3]);
+		candidate->campaign = text_or_null(besides[4], missing[4]);
+		candidate->step = text_or_null(besides[5], missing[5]);
+		candidate->template = TextDatumGetCString(besides[6]);
+		candidate->language = TextDatumGetCString(besides[7]);
+		candidate->data = missing[8] ? NULL : DatumGetJsonbPCopy(besides[8]);
+		message->person = DatumGetInt64(besides[9]);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	remember(positions, claim->messages, lane, found);
@@ -185,12 +175,25 @@ claim_find(Claim *claim)
 void
 claim_resolve(Claim *claim)
 {
+	static SPIPlanPtr kept = NULL;
+	Oid			types[] = {INT8ARRAYOID};
 	int64	   *persons = palloc(sizeof(int64) * (Size) Max(claim->count, 1));
+	Datum		values[1];
 	int			count = 0;
 
 	for (int i = 0; i < claim->count; i++)
 		persons[i] = claim->messages[i].customer;
-	feed_resolve(claim->count, persons);
+	values[0] = feed_id_array(claim->count, persons);
+	kept_execute(&kept, "SELECT a.alias, a.customer_id FROM crm.alias AS a WHERE a.alias = ANY ($1)", 1, types, values, NULL, true);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		for (int i = 0; i < claim->count; i++)
+		{
+			if (claim->messages[i].customer == row_int64(row, 1))
+				persons[i] = row_int64(row, 2);
+		}
+	}
+	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < claim->count; i++)
 	{
 		bool		locked = persons[i] == claim->messages[i].person;
@@ -273,11 +276,11 @@ claim_add_rivals(Claim *claim)
 	}
 	for (int i = 0; i < claim->count; i++)
 		mine[i] = Int64GetDatum(claim->messages[i].id);
-	values[0] = array_of(persons, nlast, INT8OID);
-	values[1] = array_of_small(priorities, nlast);
-	values[2] = array_of(due, nlast, TIMESTAMPTZOID);
-	values[3] = array_of(ids, nlast, INT8OID);
-	values[4] = array_of(mine, claim->count, INT8OID);
+	values[0] = sql_array(persons, nlast, INT8OID);
+	values[1] = sql_array(priorities, nlast, INT2OID);
+	values[2] = sql_array(due, nlast, TIMESTAMPTZOID);
+	values[3] = sql_array(ids, nlast, INT8OID);
+	values[4] = sql_array(mine, claim->count, INT8OID);
 	values[5] = TimestampTzGetDatum(claim->at);
 	found = kept_execute(&kept, "SELECT " MESSAGE_COLUMNS ", o.due_at, p.person "
 						 "FROM unnest($1, $2, $3, $4) AS p(person, priority, due_at, message_id) "
@@ -293,10 +296,14 @@ claim_add_rivals(Claim *claim)
 	claim->messages = repalloc(claim->messages, sizeof(DueMessage) * (Size) (claim->count + found));
 	for (uint64 i = 0; i < found; i++)
 	{
-		DueMessage	message = read_message(i, 1);
+		Datum		row[MESSAGE_COLUMN_COUNT + 2];
+		bool		nulls[lengthof(row)];
+		DueMessage	message;
 
-		message.due_at = DatumGetTimestampTz(row_value(i, MESSAGE_COLUMN_COUNT + 1));
-		message.person = row_int64(i, MESSAGE_COLUMN_COUNT + 2);
+		row_deform(i, row, nulls);
+		message = read_message(row, nulls);
+		message.due_at = DatumGetTimestampTz(row[MESSAGE_COLUMN_COUNT]);
+		message.person = DatumGetInt64(row[MESSAGE_COLUMN_COUNT + 1]);
 		claim->messages[claim->nmessages++] = message;
 	}
 	SPI_freetuptable(SPI_tuptable);

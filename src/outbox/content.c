@@ -29,13 +29,8 @@ typedef struct UsedTemplate
 static UsedTemplate *
 used_template(List **used, const char *template, const char *channel, const char *language)
 {
-	static SPIPlanPtr kept = NULL;
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(template), CStringGetTextDatum(channel), CStringGetTextDatum(language)};
 	UsedTemplate *result;
 	ListCell   *cell;
-	bool		isnull;
-	Datum		parts;
 
 	foreach(cell, *used)
 	{
@@ -46,14 +41,9 @@ used_template(List **used, const char *template, const char *channel, const char
 	result = palloc0(sizeof(UsedTemplate));
 	result->template = template;
 	result->language = language;
-	kept_execute(&kept, "SELECT (crm.newest_template($1, $2, $3)).parts", 3, types, values, NULL, true);
-	parts = row_datum(0, 1, &isnull);
-	if (!isnull)
-	{
-		result->parts = DatumGetJsonbPCopy(parts);
+	result->parts = template_newest(template, channel, language);
+	if (result->parts != NULL)
 		result->names_customer = strstr(JsonbToCString(NULL, &result->parts->root, VARSIZE(result->parts)), "customer") != NULL;
-	}
-	SPI_freetuptable(SPI_tuptable);
 	*used = lappend(*used, result);
 	return result;
 }

@@ -13,6 +13,7 @@
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "base/setting.h"
+#include "base/sql_array.h"
 #include "customer/contact.h"
 #include "feed/feed.h"
 #include "outbox/decide.h"
@@ -114,7 +115,7 @@ load_guards(Decision *decision)
 	}
 	if (nids == 0)
 		return;
-	values[0] = PointerGetDatum(construct_array(ids, nids, INT4OID, 4, true, TYPALIGN_INT));
+	values[0] = sql_array(ids, nids, INT4OID);
 	kept_execute(&kept, "SELECT g.guard_id, g.trigger, g.goal, g.holdout, g.salt, g.state = 'paused', g.state = 'stopped' "
 				 "FROM crm.guard AS g WHERE g.guard_id = ANY ($1)", 1, types, values, NULL, true);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -170,14 +171,16 @@ find_contacts(const Decision *decision)
 	const char *channel = decision->messages[0].channel;
 	int			npersons;
 	int64	   *persons = due_persons(decision->messages, decision->count, false, &npersons);
+	bool		marketing = false;
 	List	   *rows;
 
-	for (int i = 1; i < decision->count && channel != NULL; i++)
+	for (int i = 0; i < decision->count; i++)
 	{
-		if (strcmp(decision->messages[i].channel, channel) != 0)
+		if (channel != NULL && strcmp(decision->messages[i].channel, channel) != 0)
 			channel = NULL;
+		marketing |= !decision->messages[i].transactional;
 	}
-	rows = contact_rows(npersons, persons, channel);
+	rows = contact_rows(npersons, persons, channel, marketing);
 	for (int i = 0; i < decision->count; i++)
 	{
 		const DueMessage *message = &decision->messages[i];
@@ -261,20 +264,6 @@ ask_whether_held(Asking *asking, int number, const DueMessage *message, const ch
 	asking->count++;
 }
 
-static Datum
-array_of(Datum *values, int count, Oid type)
-{
-	ArrayType  *array;
-
-	if (type == TEXTOID)
-		array = construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT);
-	else if (type == INT8OID)
-		array = construct_array(values, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-	else
-		array = construct_array(values, count, INT4OID, 4, true, TYPALIGN_INT);
-	return PointerGetDatum(array);
-}
-
 static void
 decide_by_holdout(Decision *decision)
 {
@@ -308,8 +297,8 @@ decide_by_holdout(Decision *decision)
 	}
 	if (asking.count > 0)
 	{
-		Datum		values[] = {array_of(asking.persons, asking.count, INT8OID), array_of(asking.texts, asking.count, TEXTOID),
-		array_of(asking.percents, asking.count, INT4OID)};
+		Datum		values[] = {sql_array(asking.persons, asking.count, INT8OID), sql_array(asking.texts, asking.count, TEXTOID),
+		sql_array(asking.percents, asking.count, INT4OID)};
 
 		kept_execute(&kept, "SELECT crm.in_holdout(h.person, h.salt, h.percent) "
 					 "FROM unnest($1, $2, $3) WITH ORDINALITY AS h(person, salt, percent, n) ORDER BY h.n",
@@ -343,7 +332,7 @@ decide_by_code(Decision *decision)
 	}
 	if (count > 0)
 	{
-		Datum		values[] = {array_of(codes, count, TEXTOID), TimestampTzGetDatum(decision->at)};
+		Datum		values[] = {sql_array(codes, count, TEXTOID), TimestampTzGetDatum(decision->at)};
 
 		kept_execute(&kept, "SELECT crm.code_is_valid(c.code, $2) FROM unnest($1) WITH ORDINALITY AS c(code, n) ORDER BY c.n",
 					 2, types, values, NULL, true);

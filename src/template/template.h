@@ -15,4 +15,10 @@
  */
 extern Jsonb *template_render(Jsonb *parts, Jsonb *data);
 
+/*
+ * newest.c: the parts of the template that is used for a language, in CurrentMemoryContext; NULL if there is none. Under the active
+ * snapshot, connected to SPI.
+ */
+extern Jsonb *template_newest(const char *template, const char *channel, const char *language);
+
 #endif							/* CRM_TEMPLATE_H */

@@ -53,7 +53,7 @@ sql outbox "
 # fill decided|plain: messages that are all due, with everything to be decided, or with nothing
 fill() {
 	sql outbox "
-		TRUNCATE crm.message, crm.outbox;
+		TRUNCATE crm.message, crm.outbox, crm.lease;
 		INSERT INTO crm.message (customer_id, channel, purpose, transactional, priority, guard_id, template, language, data, entry, created_at, due_at)
 		SELECT 1 + n % $customers, 'email', 'marketing', '$1' = 'plain', 5, CASE WHEN '$1' = 'decided' THEN 1 END, 'letter', '', '{\"parcel\": 1}',
 			   now(), now(), now() - interval '1 minute' FROM generate_series(1, $messages) AS n;
@@ -171,7 +171,7 @@ fi
 
 if has runs; then
 	sql outbox "
-		TRUNCATE crm.message, crm.outbox;
+		TRUNCATE crm.message, crm.outbox, crm.lease;
 		SELECT crm.create_campaign('bench', 'has order in last 1 day', 'has order since entry');
 		SELECT crm.add_step('bench', 'letter', wait => '1 hour', channel => 'email', template => 'letter');
 		SELECT crm.start_campaign('bench');
@@ -185,7 +185,7 @@ fi
 
 if has year; then
 	# each day its messages and clicks, and what is older than 90 days goes; the tables are vacuumed, as a server does by itself
-	sql outbox "TRUNCATE crm.message, crm.outbox, crm.delivery; SELECT crm.set_retention('message', '90 days')" >/dev/null
+	sql outbox "TRUNCATE crm.message, crm.outbox, crm.lease, crm.delivery; SELECT crm.set_retention('message', '90 days')" >/dev/null
 	sizes=()
 	for ((month = 1; month <= 12; month++)); do
 		for ((day = 1; day <= 30; day++)); do

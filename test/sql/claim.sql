@@ -62,6 +62,7 @@ SELECT claim_messages('email', lease => '25 hours');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT claim_messages('email');
 ROLLBACK;
+SELECT ack_messages('{1}', 1, at => NULL);
 SELECT set_cap(NULL, 1, '1 day');
 SELECT set_cap('x', NULL, '1 day');
 SELECT set_cap('x', 1);
