@@ -1,8 +1,9 @@
 -- Triggers: what a segment has met, event by event, and who else is to be looked at because something happened to him.
 --
 -- The tick tells it here, whoever is above takes it away: crm.follower names the functions that are called after each tick.
--- None of it but crm.interest is dumped. After a restore the first refresh finds what began within the triggers' windows once more, and who
--- takes it knows what he has had.
+-- What was told and what nobody has taken yet is dumped: an entry is found but once, and what an occasion is may be another thing to
+-- those who take it by now. Only crm.heard is not: the first refresh after a restore, as any that cannot tell whose facts have changed,
+-- puts everybody into it.
 
 CREATE TABLE crm.occurrence (
 	customer_id	bigint NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE crm.heard (
 	seq			bigint NOT NULL DEFAULT pg_catalog.nextval('crm.occurrence_seq') PRIMARY KEY,
 	customer_id	bigint NOT NULL
 );
-COMMENT ON TABLE crm.heard IS 'customers in crm.interest whose facts have changed; who has looked at them deletes it';
+COMMENT ON TABLE crm.heard IS 'customers in crm.interest whose facts have changed, or may have; who has looked at them deletes it';
 COMMENT ON COLUMN crm.heard.seq IS 'order';
 COMMENT ON COLUMN crm.heard.customer_id IS 'who, as crm.interest has him';
 
@@ -62,6 +63,10 @@ COMMENT ON TABLE crm.follower IS
 'functions of schema crm that crm.run_ticks() and the worker call after each tick, in a transaction of their own: (max int, OUT done bigint, OUT more boolean, OUT next timestamptz), next being when there is more to do with no new fact';
 COMMENT ON COLUMN crm.follower.function IS 'its name';
 
+-- No rows of our own are in them, so all of it is dumped.
+SELECT pg_catalog.pg_extension_config_dump('crm.occurrence', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.occurrence_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('crm.occurrence_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.interest', '');
 
 CREATE FUNCTION crm.set_trigger(segment int, since timestamptz, "window" interval) RETURNS void
