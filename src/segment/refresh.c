@@ -265,6 +265,14 @@ clear_marks(List *marks)
 	}
 }
 
+/* Nobody knows whose facts have changed: whoever wants to hear of anybody is to look. */
+static void
+tell_interested(void)
+{
+	if (SPI_execute("INSERT INTO crm.heard (customer_id) SELECT i.customer_id FROM crm.interest AS i", false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not store who is to be looked at");
+}
+
 void
 refresh_check_isolation(const char *what)
 {
@@ -404,6 +412,8 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	PopActiveSnapshot();
 
 	store_instant(refresh);
+	if (marks != NIL && refresh->renewal.live)
+		tell_interested();
 	clear_marks(marks);
 	if (result->population.duplicates > 0)
 		feed_mark(FEED_CUSTOMER, FEED_DUPLICATES);

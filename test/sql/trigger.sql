@@ -91,6 +91,15 @@ DELETE FROM crm.heard;
 INSERT INTO orders VALUES (3, 2, '2026-03-01 22:52Z');
 CALL settle('2026-03-01 22:53Z');
 SELECT customer_id FROM crm.heard ORDER BY seq;
+-- where nobody knows whose facts have changed, of all; a new segment is no such thing
+DELETE FROM crm.heard;
+SELECT crm.create_segment('new', 'has cart');
+CALL settle('2026-03-01 22:54Z');
+SELECT customer_id FROM crm.heard;
+SELECT crm.touch(NULL, 'order');
+CALL settle('2026-03-01 22:55Z');
+SELECT customer_id FROM crm.heard ORDER BY customer_id;
+SELECT crm.drop_segment('new');
 
 -- what no trigger looks back to is forgotten
 SELECT crm.forget_occurrences('2026-03-02 23:30Z');
