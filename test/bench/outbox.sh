@@ -8,6 +8,7 @@
 #     HELD                 how many messages go while somebody holds an old snapshot, by default 240000
 #     RUNS                 how many runs of campaigns are advanced, by default 20000
 #     PGMQ_SQL             the path of pgmq's SQL (pgmq-extension/sql/pgmq.sql); without it pgmq is left out
+#     PGQ_EVENTS           how many events PgQ hands out, where the server has it (Debian: postgresql-15-pgq3), by default 200000
 #     DAILY                how many messages are sent on each day of the simulated year, by default 5000
 #     PARTS                which of: rate snapshot runs year; by default all
 #
@@ -20,6 +21,7 @@ customers=${CUSTOMERS:-$((messages / 5))}
 run_seconds=${RUN_SECONDS:-5}
 held=${HELD:-240000}
 runs=${RUNS:-20000}
+pgq_events=${PGQ_EVENTS:-200000}
 daily=${DAILY:-5000}
 parts=${PARTS:-rate snapshot runs year}
 work=$(mktemp -d)
@@ -102,7 +104,7 @@ fill_pgmq() {
 
 if has rate; then
 	[ -z "$pgmq" ] || fill_pgmq
-	declare -A rival
+	declare -A rival ours
 	for claimers in 1 4 8; do
 		for batch in 1 10 100; do
 			[ -z "$pgmq" ] || rival[$claimers.$batch]=$(rate pgmq pgmq.sql "$claimers" "$batch" "$pgmq_sent")
@@ -113,8 +115,9 @@ if has rate; then
 		echo "$messages messages due, $([ "$mode" = plain ] && echo 'nothing to be decided' || echo 'goal, consent, a cap and quiet hours decided'):"
 		for claimers in 1 4 8; do
 			for batch in 1 10 100; do
-				ours=$(rate outbox ours.sql "$claimers" "$batch" "$ours_sent")
-				echo "  $claimers claimers, batches of $batch: $ours a second$([ -z "$pgmq" ] || echo "; pgmq ${rival[$claimers.$batch]}, ratio $(ratio "$ours" "${rival[$claimers.$batch]}")")"
+				second=$(rate outbox ours.sql "$claimers" "$batch" "$ours_sent")
+				ours[$mode.$claimers.$batch]=$second
+				echo "  $claimers claimers, batches of $batch: $second a second$([ -z "$pgmq" ] || echo "; pgmq ${rival[$claimers.$batch]}, ratio $(ratio "$second" "${rival[$claimers.$batch]}")")"
 			done
 		done
 		# what a session left in hand is what pgbench was stopped amid
@@ -122,26 +125,36 @@ if has rate; then
 	done
 fi
 
+# PgQ gives a consumer whatever came between two ticks: a tick after each hundred events, as its ticker would make them. The
+# consumer takes a batch, reads it, and says that it is done, with a commit each, as one must who sends what he reads.
 if has rate && sql postgres "SELECT 1 FROM pg_available_extensions WHERE name = 'pgq'" | grep -q 1; then
 	createdb pgq
-	sql pgq "CREATE EXTENSION pgq" >/dev/null
-	sql pgq "SELECT pgq.create_queue('bench'), pgq.register_consumer('bench', 'c'), pgq.set_queue_config('bench', 'ticker_max_count', '100')" >/dev/null
-	sql pgq "SELECT pgq.ticker()" >/dev/null
-	# one consumer has each event once; a tick for each hundred events
-	sql pgq "DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP
-			 PERFORM pgq.insert_event('bench', 'letter', n::text) FROM generate_series(1, 100) AS n;
-			 COMMIT; PERFORM pgq.ticker('bench', (i + 1)::bigint * 1000, now(), 0); COMMIT; END LOOP; END \$\$" >/dev/null 2>&1 ||
-		sql pgq "DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP
-			 PERFORM pgq.insert_event('bench', 'letter', n::text) FROM generate_series(1, 100) AS n;
-			 COMMIT; PERFORM pgq.force_tick('bench'); PERFORM pgq.ticker('bench'); COMMIT; END LOOP; END \$\$" >/dev/null
-	sql pgq "CREATE PROCEDURE public.consume(INOUT events bigint DEFAULT 0) LANGUAGE plpgsql AS \$\$
-			 DECLARE b bigint; BEGIN LOOP b := pgq.next_batch('bench', 'c'); EXIT WHEN b IS NULL;
-			 events := events + (SELECT count(*) FROM pgq.get_batch_events(b)); PERFORM pgq.finish_batch(b); COMMIT; END LOOP; END \$\$"
-	start=$(date +%s.%N)
-	events=$(sql pgq 'CALL public.consume()')
-	echo "PgQ, one consumer, batches of about 100: $(awk -v n="$events" -v t="$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')" 'BEGIN { printf "%d", n / t }') a second ($events events)"
+	sql pgq "CREATE EXTENSION pgq"
+	sql pgq "SELECT pgq.create_queue('bench'), pgq.set_queue_config('bench', 'ticker_max_count', '50'), pgq.register_consumer('bench', 'c')" >/dev/null
+	PGOPTIONS='-c synchronous_commit=off' sql pgq "
+		DO \$\$ BEGIN
+			FOR batch IN 1 .. $pgq_events / 100 LOOP
+				PERFORM pgq.insert_event('bench', 'letter', '{\"parcel\": 1}') FROM generate_series(1, 100);
+				COMMIT;
+				PERFORM pgq.ticker('bench');
+				COMMIT;
+			END LOOP;
+		END \$\$"
+	sql pgq 'VACUUM ANALYZE'
+	batches=$(sql pgq 'SELECT count(*) - 1 FROM pgq.tick')
+	events=$(sql pgq 'SELECT count(*) FROM pgq.event_1')
+	cat >"$work/pgq.sql" <<-'SQL'
+		SELECT pgq.next_batch('bench', 'c') AS batch \gset
+		SELECT coalesce(array_agg(ev_id), '{}') AS ids FROM pgq.get_batch_events(:batch) \gset
+		SELECT pgq.finish_batch(:batch);
+	SQL
+	second=$(pgbench -n -M prepared -c 1 -t "$batches" -f "$work/pgq.sql" pgq 2>/dev/null |
+		awk -v n="$((events / batches))" '/^tps/ { printf "%d", $3 * n }')
+	[ "$(sql pgq "SELECT pending_events FROM pgq.get_consumer_info('bench', 'c')")" = 0 ] || { echo 'PgQ has not handed out all'; exit 1; }
+	echo "PgQ, one consumer, batches of $((events / batches)): $second a second ($events events)$(
+		for mode in plain decided; do echo -n "; ours $([ "$mode" = plain ] && echo 'deciding nothing' || echo 'deciding all'), ratio $(ratio "${ours[$mode.1.100]}" "$second")"; done)"
 else
-	! has rate || echo 'PgQ is not installed: it is left out'
+	! has rate || echo 'PgQ is not installed (Debian: postgresql-15-pgq3): it is left out'
 fi
 
 if has snapshot; then
