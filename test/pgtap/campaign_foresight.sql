@@ -42,27 +42,17 @@ SELECT crm.campaign_from_json(jsonb_set(crm.campaign_to_json('laptop'), '{steps}
 	{"step": "ab", "split": [{"arm": "A", "percent": 40, "go_to": "a"}, {"arm": "B", "percent": 60, "go_to": "b"}]},
 	{"step": "a", "message": {"channel": "email", "template": "a"}, "go_to": "leave"},
 	{"step": "b", "message": {"channel": "email", "template": "b"}}]')) \g /dev/null
-CREATE PROCEDURE tick_at(instant timestamptz) LANGUAGE plpgsql AS $p$
-DECLARE
-	t record;
-	a record;
-BEGIN
-	PERFORM set_config('crm_marketing.now', instant::text, false);
-	COMMIT;
+\ir include/campaign_tick.sql
+-- What has happened by an instant
+CREATE PROCEDURE happen(instant timestamptz) LANGUAGE sql AS $p$
 	WITH now AS (DELETE FROM future AS f WHERE f.at <= instant RETURNING f.*), o AS (
 		INSERT INTO orders (user_id, at, amount, item) SELECT n.user_id, n.at, n.amount, n.item FROM now AS n WHERE n.kind = 'order')
-	INSERT INTO carts (user_id, at) SELECT n.user_id, n.at FROM now AS n WHERE n.kind = 'cart';
-	COMMIT;
-	LOOP
-		t := crm.tick();
-		COMMIT;
-		EXIT WHEN NOT t.more AND t.routed = 0;
-	END LOOP;
-	LOOP
-		a := crm.advance_campaigns();
-		COMMIT;
-		EXIT WHEN NOT a.more;
-	END LOOP;
+	INSERT INTO carts (user_id, at) SELECT n.user_id, n.at FROM now AS n WHERE n.kind = 'cart'
+$p$;
+CREATE PROCEDURE go(instant timestamptz) LANGUAGE plpgsql AS $p$
+BEGIN
+	CALL happen(instant);
+	CALL tick_at(instant);
 END
 $p$;
 CREATE PROCEDURE run_to(instant timestamptz) LANGUAGE plpgsql AS $p$
@@ -75,14 +65,14 @@ BEGIN
 		due := least((SELECT min(f.at) FROM future AS f), (SELECT min(r.wake_at) FROM crm.run AS r WHERE r.state = 'active' AND r.wake_at > now),
 					 (SELECT min(d.due) FROM crm.deadline AS d WHERE isfinite(d.due) AND d.due > now));
 		EXIT WHEN due IS NULL OR due >= instant;
-		CALL tick_at(due);
+		CALL go(due);
 	END LOOP;
-	CALL tick_at(instant);
+	CALL go(instant);
 END
 $p$;
 SELECT crm.start_campaign('cart'), crm.start_campaign('laptop') \g /dev/null
 SELECT plan(12);
-CALL tick_at('2026-01-01 00:00Z');
+CALL go('2026-01-01 00:00Z');
 
 ------------------------------------------------------------------------------------------------------------------
 -- The same instant: what the dry run says, and what the claim then does
@@ -91,12 +81,10 @@ CALL tick_at('2026-01-01 00:00Z');
 CALL run_to('2026-01-20 12:00Z');
 -- facts that no tick has seen
 UPDATE users SET email = NULL WHERE id % 5 = 0;
-CALL tick_at('2026-01-20 12:30Z');
+CALL go('2026-01-20 12:30Z');
 CREATE TABLE before AS SELECT (SELECT count(*) FROM crm.run) AS runs, (SELECT count(*) FROM crm.message) AS messages, (SELECT count(*) FROM crm.run_step) AS steps;
 SELECT set_config('crm_marketing.now', '2026-01-21 11:00Z', false) \g /dev/null
-WITH now AS (DELETE FROM future AS f WHERE f.at <= '2026-01-21 11:00Z' RETURNING f.*), o AS (
-	INSERT INTO orders (user_id, at, amount, item) SELECT n.user_id, n.at, n.amount, n.item FROM now AS n WHERE n.kind = 'order')
-INSERT INTO carts (user_id, at) SELECT n.user_id, n.at FROM now AS n WHERE n.kind = 'cart';
+CALL happen('2026-01-21 11:00Z');
 CREATE TABLE said AS SELECT 'cart' AS campaign, d.* FROM crm.dry_run('cart', '0') AS d UNION ALL SELECT 'laptop', d.* FROM crm.dry_run('laptop', '0') AS d;
 CREATE TABLE ahead AS SELECT d.* FROM crm.dry_run('laptop', '10 days') AS d;
 SELECT is((SELECT sum(l.messages) FROM crm.dry_run_load('laptop', '10 days') AS l), (SELECT count(*)::numeric FROM ahead AS a WHERE a.decision = 'send'),
@@ -104,7 +92,7 @@ SELECT is((SELECT sum(l.messages) FROM crm.dry_run_load('laptop', '10 days') AS 
 SELECT results_eq($$SELECT (SELECT count(*) FROM crm.run), (SELECT count(*) FROM crm.message), (SELECT count(*) FROM crm.run_step)$$, $$SELECT * FROM before$$,
 	'a dry run writes nothing');
 CREATE TABLE steps_before AS SELECT max(s.entry_id) AS entry_id FROM crm.run_step AS s;
-CALL tick_at('2026-01-21 11:00Z');
+CALL go('2026-01-21 11:00Z');
 SELECT ok((SELECT array_agg(DISTINCT s.decision) FROM said AS s) @> '{send,no address,no consent}', 'there is something of all kinds to compare');
 SELECT set_eq($$SELECT s.customer_id, s.campaign, s.step, s.due_at, s.action FROM said AS s$$,
 	$$SELECT s.customer_id, c.campaign, s.step, s.at, s.outcome FROM crm.run_step AS s JOIN crm.campaign AS c USING (campaign_id)

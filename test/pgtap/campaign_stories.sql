@@ -38,25 +38,7 @@ SELECT crm.set_template(t, 'email', jsonb_build_object('subject', t, 'text', 'De
 SELECT crm.define_code_pool('coupons', 'LAP-####-####') \g /dev/null
 
 CREATE TABLE sent (customer_id bigint, campaign text, step text, at timestamptz, content jsonb, message_id bigint);
-CREATE PROCEDURE tick_at(instant timestamptz) LANGUAGE plpgsql AS $p$
-DECLARE
-	t record;
-	a record;
-BEGIN
-	PERFORM set_config('crm_marketing.now', instant::text, false);
-	COMMIT;
-	LOOP
-		t := crm.tick();
-		COMMIT;
-		EXIT WHEN NOT t.more AND t.routed = 0;
-	END LOOP;
-	LOOP
-		a := crm.advance_campaigns();
-		COMMIT;
-		EXIT WHEN NOT a.more;
-	END LOOP;
-END
-$p$;
+\ir include/campaign_tick.sql
 CREATE PROCEDURE send_at(instant timestamptz) LANGUAGE plpgsql AS $p$
 DECLARE
 	batch bigint[];

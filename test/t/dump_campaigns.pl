@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -18,6 +19,8 @@ $node->start;
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
+# a worker
+$node->safe_psql('shop', slurp_file("$FindBin::RealBin/../pgtap/include/campaign_tick.sql"));
 $node->safe_psql('shop', <<'SQL');
 SET client_min_messages = warning;
 CREATE TABLE users (id bigint PRIMARY KEY, name text, email text, phone text, language text);
@@ -27,26 +30,6 @@ CREATE INDEX ON orders (user_id);
 CREATE INDEX ON carts (user_id);
 INSERT INTO users SELECT n, 'Имя ' || n, 'u' || n || '@example.org', '+7900000' || 1000 + n FROM generate_series(1, 80) AS n;
 
--- a worker: ticks, and what follows them
-CREATE PROCEDURE tick_at(instant timestamptz) LANGUAGE plpgsql AS $p$
-DECLARE
-	t record;
-	a record;
-BEGIN
-	PERFORM set_config('crm_marketing.now', instant::text, false);
-	COMMIT;
-	LOOP
-		t := crm.tick();
-		COMMIT;
-		EXIT WHEN NOT t.more AND t.routed = 0;
-	END LOOP;
-	LOOP
-		a := crm.advance_campaigns();
-		COMMIT;
-		EXIT WHEN NOT a.more;
-	END LOOP;
-END
-$p$;
 -- a sender, who notes what he sends
 CREATE TABLE sent (customer_id bigint, campaign text, step text, at timestamptz, content jsonb, message_id bigint,
 	ours boolean DEFAULT true);
