@@ -147,6 +147,24 @@ $function$;
 COMMENT ON FUNCTION crm.reset_contact(bigint, text) IS
 'forgets what crm.set_contact() has stored: the customers'' feed has the word again. False if there was nothing, as for NULL';
 
+CREATE FUNCTION crm.check_purpose(purpose text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+	IF check_purpose.purpose IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'purpose must not be null';
+	ELSIF check_purpose.purpose !~ '^[a-z][a-z0-9_]*$' OR length(check_purpose.purpose) > 63 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('invalid purpose "%s"', check_purpose.purpose),
+			DETAIL = 'Its name is of small letters, digits and underscores.';
+	END IF;
+END
+$function$;
+COMMENT ON FUNCTION crm.check_purpose(text) IS
+'that something may be for this purpose, so that people can agree to it. Errors: 22004 NULL, 22023 invalid';
+
 CREATE FUNCTION crm.record_consent(customer_id bigint, channel text, purpose text DEFAULT 'marketing',
 								   granted boolean DEFAULT true, proof jsonb DEFAULT NULL, at timestamptz DEFAULT crm.now(),
 								   source text DEFAULT 'given') RETURNS void
@@ -169,11 +187,8 @@ BEGIN
 			DETAIL = 'Only a refusal may be for all of them.',
 			HINT = 'Record one consent for each that was agreed to.';
 	END IF;
-	IF record_consent.purpose !~ '^([a-z][a-z0-9_]*|\*)$' OR length(record_consent.purpose) > 63 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('invalid purpose "%s"', record_consent.purpose),
-			DETAIL = 'Its name is of small letters, digits and underscores.';
+	IF record_consent.purpose <> '*' THEN
+		PERFORM crm.check_purpose(record_consent.purpose);
 	END IF;
 	IF NOT isfinite(record_consent.at) OR record_consent.at > greatest(crm.now(), clock_timestamp()) THEN
 		RAISE EXCEPTION USING

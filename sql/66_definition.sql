@@ -134,6 +134,26 @@ $function$;
 COMMENT ON FUNCTION crm.definition_predicate(jsonb, text, text, boolean, boolean) IS
 'a predicate of a definition, checked against the feeds, with segments by id; NULL if there is none. Errors: those of the language and of crm.check_predicate(), with the place in the definition';
 
+CREATE FUNCTION crm.definition_purpose(object jsonb, path text) RETURNS text
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	result CONSTANT text := crm.definition_text(object, path, 'purpose');
+	message text;
+	detail text;
+BEGIN
+	IF result IS NOT NULL THEN
+		PERFORM crm.check_purpose(result);
+	END IF;
+	RETURN result;
+EXCEPTION WHEN invalid_parameter_value THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+	PERFORM crm.refuse_definition(concat_ws('.', nullif(path, 'the definition'), 'purpose'), message, detail);
+END
+$function$;
+COMMENT ON FUNCTION crm.definition_purpose(jsonb, text) IS 'the purpose that a part of a definition names; NULL if it names none. Error 22023 if it is invalid';
+
 ------------------------------------------------------------------------------------------------------------------
 -- One step, and all
 ------------------------------------------------------------------------------------------------------------------
@@ -237,7 +257,7 @@ BEGIN
 		END IF;
 		result := result || jsonb_build_object('message', jsonb_strip_nulls(jsonb_build_object(
 			'channel', value, 'template', part ->> 'template', 'useful_for', crm.definition_interval(part, place, 'useful_for'),
-			'purpose', crm.definition_text(part, place, 'purpose'), 'transactional', part -> 'transactional' = 'true',
+			'purpose', crm.definition_purpose(part, place), 'transactional', part -> 'transactional' = 'true',
 			'if', crm.definition_predicate(part, place, 'if', true), 'data', part -> 'data')));
 	ELSIF step ? 'task' THEN
 		place := path || '.task';
@@ -252,7 +272,7 @@ BEGIN
 		PERFORM crm.channel_kind(value);
 		result := result || jsonb_build_object('task', jsonb_strip_nulls(jsonb_build_object(
 			'script', crm.definition_text(part, place, 'script', true), 'assignees', part -> 'assignees', 'channel', value,
-			'deadline', crm.definition_interval(part, place, 'deadline'), 'purpose', crm.definition_text(part, place, 'purpose'),
+			'deadline', crm.definition_interval(part, place, 'deadline'), 'purpose', crm.definition_purpose(part, place),
 			'transactional', part -> 'transactional' = 'true')));
 	ELSIF step ? 'set' THEN
 		IF jsonb_typeof(step -> 'set') <> 'object' OR step -> 'set' = '{}' THEN
@@ -353,10 +373,6 @@ BEGIN
 	IF reentry NOT IN ('each', 'once') THEN
 		reentry := crm.definition_interval(definition, 'the definition', 'reentry')::text;
 	END IF;
-	value := coalesce(crm.definition_text(definition, 'the definition', 'purpose'), 'marketing');
-	IF value !~ '^[a-z][a-z0-9_]*$' OR length(value) > 63 THEN
-		PERFORM crm.refuse_definition('purpose', format('invalid purpose "%s"', value), 'Its name is of small letters, digits and underscores.');
-	END IF;
 	IF definition ? 'segment' THEN
 		BEGIN
 			send_at := coalesce(crm.definition_text(definition, 'the definition', 'send_at')::timestamptz, crm.now());
@@ -379,7 +395,7 @@ BEGIN
 		'window', coalesce(crm.definition_interval(definition, 'the definition', 'window'), '30 days'),
 		'spread', crm.definition_interval(definition, 'the definition', 'spread'),
 		'occurrence_key', crm.definition_text(definition, 'the definition', 'occurrence_key'),
-		'purpose', value,
+		'purpose', coalesce(crm.definition_purpose(definition, 'the definition'), 'marketing'),
 		'transactional', coalesce(definition -> 'transactional' = 'true', false)));
 
 	IF jsonb_typeof(coalesce(definition -> 'steps', '[]')) <> 'array' THEN

@@ -38,6 +38,7 @@ SELECT create_campaign('x', 'has order since entry');
 SELECT create_campaign('x', 'has order', 'has order since entry', priority => 10);
 SELECT create_campaign('x', 'has order', reentry => 'twice');
 SELECT create_campaign(' x', 'has order');
+SELECT create_campaign('x', 'has order', purpose => 'News!');
 SELECT campaign_from_json(j::jsonb) FROM unnest(ARRAY[
 	'[]', '{}', '{"campaign": "x"}', '{"campaign": "x", "triger": "has order"}']) AS j LIMIT 1;
 SELECT campaign_from_json('{"campaign": "x", "triger": "has order"}');
@@ -71,7 +72,8 @@ SELECT try(s) FROM unnest(ARRAY[
 	'{"step": "s", "code": {"pool": "none"}}', '{"step": "s", "code": {"pool": "gifts"}, "otherwise": "leave"}', '{"step": "s", "add_to_audience": "none"}', '{"step": "s", "call": "public.none"}',
 	'{"step": "s", "split": [{"arm": "a", "percent": 100}]}', '{"step": "s", "split": [{"arm": "a", "percent": 50}, {"arm": "b", "percent": 49}]}',
 	'{"step": "s", "split": [{"arm": "a", "percent": 50}, {"arm": "a", "percent": 50}]}', '{"step": "s", "split": [{"arm": "a", "percent": 50}, {"arm": "b", "percent": 50, "go_to": "first"}]}',
-	'{"step": "s", "add_tag": ""}']) WITH ORDINALITY AS u(s, n) ORDER BY n;
+	'{"step": "s", "add_tag": ""}', '{"step": "s", "message": {"channel": "email", "template": "thanks", "purpose": "News!"}}',
+	'{"step": "s", "task": {"script": "x", "assignees": ["anna"], "purpose": "*"}}']) WITH ORDINALITY AS u(s, n) ORDER BY n;
 \pset tuples_only off
 \pset format aligned
 
