@@ -85,7 +85,14 @@ COMMENT ON COLUMN crm.static_member.customer_id IS 'who; of a merged customer, t
 COMMENT ON COLUMN crm.static_member.segment_id IS 'into which segment';
 COMMENT ON INDEX crm.static_member_segment_id_idx IS 'all of a segment';
 
--- No rows of our own are in them, so all of it is dumped.
+CREATE TABLE crm.segment_reference (
+	function	name NOT NULL PRIMARY KEY
+);
+COMMENT ON TABLE crm.segment_reference IS
+'functions of schema crm that crm.drop_segment() asks who names a segment: (segment int) RETURNS SETOF text, each such as: campaign "thanks"';
+COMMENT ON COLUMN crm.segment_reference.function IS 'its name';
+
+-- No rows of our own are in them, so all of it is dumped; those of crm.segment_reference come from the script.
 SELECT pg_catalog.pg_extension_config_dump('crm.static_member', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.segment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('crm.segment', '');
@@ -694,6 +701,8 @@ CREATE FUNCTION crm.drop_segment(name text, at timestamptz DEFAULT crm.now()) RE
 AS $function$
 DECLARE
 	segment int;
+	reference name;
+	named_by text;
 	users text;
 BEGIN
 	IF drop_segment.name IS NULL THEN
@@ -704,6 +713,17 @@ BEGIN
 	PERFORM crm.check_edit_instant(drop_segment.at);
 	PERFORM crm.lock_segments();
 	segment := crm.segment_id(drop_segment.name);
+	FOR reference IN SELECT r.function FROM crm.segment_reference AS r ORDER BY r.function LOOP
+		EXECUTE format('SELECT string_agg(u, '', '' ORDER BY u) FROM crm.%I($1) AS u', reference) INTO named_by USING segment;
+		users := concat_ws(', ', nullif(users, ''), named_by);
+	END LOOP;
+	IF users <> '' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'dependent_objects_still_exist',
+			MESSAGE = format('cannot drop segment "%s" because it is in use', drop_segment.name),
+			DETAIL = format('It is named by %s.', users),
+			HINT = 'Drop or redefine those first, or wait until they are done.';
+	END IF;
 	SELECT string_agg(format('"%s"', s.name), ', ' ORDER BY s.name) INTO users
 	  FROM crm.segment AS s
 	 WHERE segment = ANY (crm.segments_named(s.predicate));
@@ -729,7 +749,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION crm.drop_segment(text, timestamptz) IS
-'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 2BP01 other segments name it, 55006 it is the trigger of a campaign';
+'removes a segment; its members leave it, reason edit, and its log stays. Errors: 22004 NULL, 22023 an infinite instant, 42704 unknown segment, 2BP01 other segments, campaigns or audiences name it, 55006 it is the trigger of a campaign';
 
 ------------------------------------------------------------------------------------------------------------------
 -- The past

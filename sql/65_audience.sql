@@ -1036,3 +1036,12 @@ COMMENT ON COLUMN crm.audience_size.to_add IS 'how many are to be uploaded, thos
 COMMENT ON COLUMN crm.audience_size.to_remove IS 'how many are to be removed, those that are claimed included';
 COMMENT ON COLUMN crm.audience_size.refused IS 'how many the network has not taken; crm.retry_audience() tries again';
 COMMENT ON COLUMN crm.audience_size.oldest_removal IS 'since when the oldest removal waits';
+
+CREATE FUNCTION crm.audiences_naming(segment int) RETURNS SETOF text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+	SELECT format('audience "%s"', a.audience) FROM crm.audience AS a WHERE a.segment_id = audiences_naming.segment AND a.stopped IS NULL
+$function$;
+COMMENT ON FUNCTION crm.audiences_naming(int) IS 'audiences of a segment that were not dropped, each such as: audience "Perm". For crm.drop_segment()';
+INSERT INTO crm.segment_reference VALUES ('audiences_naming');

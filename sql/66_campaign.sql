@@ -131,23 +131,39 @@ END
 $function$;
 COMMENT ON FUNCTION crm.named_definition(jsonb) IS 'a stored definition with segments by name, for people to read. NULL gives NULL';
 
+CREATE FUNCTION crm.definition_predicates(definition jsonb) RETURNS SETOF crm.predicate
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT p.predicate::crm.predicate
+	  FROM (SELECT definition ->> 'trigger' UNION ALL SELECT definition ->> 'goal'
+			 UNION ALL
+			SELECT p.predicate
+			  FROM jsonb_array_elements(definition -> 'steps') AS s
+			 CROSS JOIN LATERAL (VALUES (s ->> 'if'), (s ->> 'until'), (s -> 'message' ->> 'if')) AS p(predicate)) AS p(predicate)
+	 WHERE p.predicate IS NOT NULL;
+END;
+COMMENT ON FUNCTION crm.definition_predicates(jsonb) IS 'the predicates of a stored definition. NULL has none';
+
 CREATE FUNCTION crm.definition_kinds(definition jsonb) RETURNS text[]
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 RETURN (
 	WITH predicate AS MATERIALIZED (
-		SELECT p.predicate::crm.predicate AS predicate
-		  FROM (SELECT definition ->> 'trigger' UNION ALL SELECT definition ->> 'goal'
-				 UNION ALL
-				SELECT p.predicate
-				  FROM jsonb_array_elements(definition -> 'steps') AS s
-				 CROSS JOIN LATERAL (VALUES (s ->> 'if'), (s ->> 'until'), (s -> 'message' ->> 'if')) AS p(predicate)) AS p(predicate)
-		 WHERE p.predicate IS NOT NULL
+		SELECT p AS predicate FROM crm.definition_predicates(definition) AS p
 	)
 	SELECT CASE WHEN NOT EXISTS (SELECT FROM predicate AS p WHERE cardinality(crm.segments_named(p.predicate)) > 0)
 				THEN ARRAY(SELECT DISTINCT k FROM predicate AS p CROSS JOIN LATERAL unnest(crm.event_kinds(p.predicate)) AS k ORDER BY k) END);
 COMMENT ON FUNCTION crm.definition_kinds(jsonb) IS
 'the kinds of events that the predicates of a stored definition ask for; NULL where one names a segment, which may ask for others tomorrow. NULL gives NULL';
+
+CREATE FUNCTION crm.definition_names_segment(definition jsonb, segment int) RETURNS boolean
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+RETURN coalesce((definition ->> 'segment')::int = segment, false)
+	   OR EXISTS (SELECT FROM crm.definition_predicates(definition) AS p WHERE segment = ANY (crm.segments_named(p)));
+COMMENT ON FUNCTION crm.definition_names_segment(jsonb, int) IS
+'whether a stored definition goes to a segment, or a predicate of it names it. NULL gives NULL';
 
 CREATE FUNCTION crm.campaign_to_json(campaign text, version int DEFAULT NULL) RETURNS jsonb
 	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED

@@ -534,6 +534,27 @@ $function$;
 COMMENT ON FUNCTION crm.drop_runs_before(timestamptz) IS
 'deletes runs that were over before an instant, with their steps; returns how many. Who had one may have another then, where reentry is once. For crm.apply_retention()';
 
+CREATE FUNCTION crm.campaigns_naming(segment int) RETURNS SETOF text
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+	SELECT format(CASE WHEN u.used THEN 'campaign "%s"' ELSE 'the draft of campaign "%s"' END, c.campaign)
+	  FROM crm.campaign AS c
+	 CROSS JOIN LATERAL (
+		SELECT EXISTS (SELECT
+						 FROM crm.campaign_version AS v
+						WHERE v.campaign_id = c.campaign_id AND crm.definition_names_segment(v.definition, campaigns_naming.segment)
+						  AND (v.version = c.version
+							   OR EXISTS (SELECT FROM crm.run AS r
+										   WHERE r.campaign_id = v.campaign_id AND r.version = v.version AND r.state = 'active')
+							   OR EXISTS (SELECT FROM crm.task AS t
+										   WHERE t.guard_id = v.guard_id AND t.state IN ('open', 'taken')))) AS used) AS u
+	 WHERE u.used OR crm.definition_names_segment(c.draft, campaigns_naming.segment)
+$function$;
+COMMENT ON FUNCTION crm.campaigns_naming(int) IS
+'campaigns that name a segment: campaign "thanks", where its newest version does or an older one that runs or tasks are still on, else the draft of campaign "thanks". For crm.drop_segment()';
+INSERT INTO crm.segment_reference VALUES ('campaigns_naming');
+
 CREATE VIEW crm.campaigns (campaign, state, version, trigger, goal, steps, active, ended, goals, failed, started_at) AS
 	SELECT c.campaign, c.state, c.version, crm.named_definition(c.draft) ->> 'trigger', crm.named_definition(c.draft) ->> 'goal',
 		   jsonb_array_length(c.draft -> 'steps'), r.active, r.ended, r.goals, r.failed, c.started_at

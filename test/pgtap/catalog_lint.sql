@@ -58,6 +58,7 @@ INSERT INTO not_dumped VALUES
 	('crm.deadline', 'follows from facts: the first refresh of a tick computes it'),
 	('crm.heard', 'the first refresh of a tick puts everybody into it'),
 	('crm.follower', 'has its rows from the script'),
+	('crm.segment_reference', 'likewise'),
 	('crm.handed', 'the rate of the last seconds'),
 	('crm.tick_error', 'errors of this server'),
 	('crm.tick_error_id_seq', 'their ids');

@@ -31,7 +31,7 @@ INSERT INTO exempt VALUES
 	('code_pool', 'names of pools'),
 	('erased', 'hashes'),
 	('erased_customer', 'an id alone, which the shop still has'),
-	('follower', 'names of functions'),
+	('follower', 'names of functions'), ('segment_reference', 'likewise'),
 	('guard', 'conditions, written by people'),
 	('handed', 'numbers'),
 	('lease', 'numbers of messages'),

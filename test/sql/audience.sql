@@ -176,11 +176,12 @@ SELECT * FROM apply_retention(crm.now() + interval '13 months');
 SELECT set_retention('audience_ledger', NULL);
 SELECT hash, state FROM ledger WHERE audience = 'Callers' ORDER BY hash;
 
--- a segment that is dropped leaves nobody; an audience that is dropped goes with the last hash
+-- an audience that is dropped goes with the last hash; until it is dropped, its segment stays
+SELECT drop_segment('in Perm');
+SELECT drop_audience('Perm at Google'), drop_audience('Perm at Google');
 SELECT drop_segment('in Perm');
 SELECT * FROM sync_audience();
 SELECT * FROM audience_size ORDER BY 1;
-SELECT drop_audience('Perm at Google'), drop_audience('Perm at Google');
 SELECT item, state, detail FROM status WHERE item LIKE 'ad audience%' ORDER BY 1;
 SELECT create_audience('Perm at Google', 'ad:google');
 SELECT ack_audience(array_agg(entry_id), min(token)) FROM claim_audience('Perm at Google');

@@ -141,7 +141,25 @@ SELECT message_id, customer_id FROM claim_messages('email', 'me');
 SELECT ack_messages('{3}', 99), ack_messages('{3}', 2), ack_messages('{3}', 2), ack_messages(NULL, 1);
 SELECT step, arm, runs, messages, sent, not_sent, goals, revenue, round(conversion::numeric, 2) AS conversion, uplift FROM campaign_report('thanks');
 SELECT campaign, state, version, steps, active, ended, goals, failed FROM campaigns;
+-- a segment that campaigns name is not dropped, be it by what runs, by a version that somebody is still on, or by what is drawn
+SELECT create_campaign('drawn', 'has order', 'in segment ''everybody who bought'' and has order since entry') IS NOT NULL;
+SELECT create_static_segment('few', '{1}') IS NOT NULL, campaign_from_json('{"campaign": "wave", "segment": "few"}') IS NOT NULL;
+SELECT drop_segment('everybody who bought');
+SELECT drop_segment('few');
+SELECT drop_campaign('drawn'), drop_campaign('wave'), drop_segment('few');
+INSERT INTO orders (user_id, at, amount) VALUES (6, '2026-03-04 10:00Z', 10);
+CALL go('2026-03-04 10:00Z');
+SELECT campaign_from_json(jsonb_set(campaign_to_json('thanks'), '{trigger}', '"has order in last 1 day"')) IS NOT NULL;
+SELECT start_campaign('thanks');
+SELECT drop_segment('everybody who bought');
+-- and no more is one that a message asks for
+SELECT count(*) FROM migrate_runs('thanks', apply => true);
+SELECT drop_segment('everybody who bought');
+SELECT send_message(1, 'email', 'thanks', condition => 'in segment ''everybody who bought''') AS message \gset
 SELECT stop_campaign('thanks');
+SELECT drop_segment('everybody who bought');
+SELECT bury_message(:message, 'not needed', now());
+SELECT drop_segment('everybody who bought');
 SELECT drop_campaign('thanks'), drop_campaign('empty');
 SELECT count(*) FROM crm.run;
 SELECT * FROM uplift(30, 100, 10, 100), uplift(0, 0, 1, 1) AS none;
