@@ -95,7 +95,7 @@ COMMENT ON COLUMN crm.message.useful_until IS 'until when; NULL: for ever';
 COMMENT ON COLUMN crm.message.state IS
 'queued: not finished; sent: acknowledged; suppressed: decided against; cancelled: taken back before; dead: given up; unknown: handed out, and nobody said what became of it';
 COMMENT ON COLUMN crm.message.reason IS
-'why not: goal, void, condition, holdout, late, no address, no consent, suppressed, code, quiet hours, cap, stopped, gone, lease, or what the sender said';
+'why not: goal, void, condition, holdout, late, no address, no consent, suppressed, code, quiet hours, cap, stopped, gone, lease, error: and what it was, or what the sender said';
 COMMENT ON COLUMN crm.message.handed_at IS 'when it was handed out last, if it may have been sent: this counts for caps';
 COMMENT ON COLUMN crm.message.finished_at IS 'when it was finished';
 COMMENT ON COLUMN crm.message.token IS 'of the last hand-out';
@@ -237,12 +237,7 @@ BEGIN
 			MESSAGE = format('invalid priority %s', send_message.priority),
 			DETAIL = 'It is a number from 0 to 9; 9 goes first.';
 	END IF;
-	IF send_message.purpose !~ '^[a-z][a-z0-9_]*$' OR length(send_message.purpose) > 63 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('invalid purpose "%s"', send_message.purpose),
-			DETAIL = 'Its name is of small letters, digits and underscores.';
-	END IF;
+	PERFORM crm.check_purpose(send_message.purpose);
 	IF NOT isfinite(send_message.due_at) OR jsonb_typeof(coalesce(send_message.data, '{}')) <> 'object' THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',

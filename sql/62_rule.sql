@@ -180,16 +180,8 @@ COMMENT ON FUNCTION crm.quiet_until(timestamptz, time, time, text) IS
 'when the quiet hours end in which an instant is; NULL if it is in none, and for NULL. Both ends are local times of the zone, of two days where they go over midnight';
 
 CREATE FUNCTION crm.is_timezone(zone text) RETURNS boolean
-	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
-	SET search_path = pg_catalog, pg_temp
-AS $function$
-BEGIN
-	PERFORM now() AT TIME ZONE is_timezone.zone;
-	RETURN true;
-EXCEPTION WHEN invalid_parameter_value THEN
-	RETURN false;
-END
-$function$;
+	AS 'MODULE_PATHNAME', 'crm_calendar_is_timezone'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION crm.is_timezone(text) IS 'whether PostgreSQL knows a time zone by this name. NULL gives NULL';
 
 CREATE FUNCTION crm.zones_of(customers bigint[]) RETURNS TABLE (customer_id bigint, zone text)

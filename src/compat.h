@@ -103,6 +103,24 @@ crm_jsonb_from_cstring(char *string, Node *escontext)
 #define crm_guc_free(p)				free(p)
 #endif
 
+/* Is it an abbreviation of a time zone, in small letters? */
+static inline bool
+crm_is_timezone_abbreviation(char *name)
+{
+	int			type;
+	int			offset;
+	pg_tz	   *zone;
+#if PG_VERSION_NUM >= 160000
+	DateTimeErrorExtra extra;
+
+	if (DecodeTimezoneAbbrev(0, name, &type, &offset, &zone, &extra) < 0)
+		return false;
+#else
+	type = DecodeTimezoneAbbrev(0, name, &offset, &zone);
+#endif
+	return type == TZ || type == DTZ || type == DYNTZ;
+}
+
 /* DecodeDateTime that tells only whether it succeeded */
 static inline bool
 crm_decode_datetime(char **field, int *ftype, int nf, int *dtype,

@@ -11,10 +11,16 @@
  */
 #include "postgres.h"
 
-#include "base/calendar.h"
 #include "common/int.h"
+#include "parser/scansup.h"
+#include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
+
+#include "base/calendar.h"
+#include "compat.h"
+
+PG_FUNCTION_INFO_V1(crm_calendar_is_timezone);
 
 #define UNIX_EPOCH_SECS (((pg_time_t) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * SECS_PER_DAY)
 
@@ -32,6 +38,26 @@ calendar_zone(const char *name)
 				 errmsg("time zone \"%s\" not recognized", name),
 				 errhint("The view pg_timezone_names lists the known time zones.")));
 	return zone;
+}
+
+bool
+calendar_is_zone(const char *name)
+{
+	char	   *lower = downcase_truncate_identifier(name, (int) strlen(name), false);
+	pg_tz	   *zone;
+
+	/* as timestamptz_zone() has it */
+	if (crm_is_timezone_abbreviation(lower))
+		return true;
+	zone = strlen(name) <= TZ_STRLEN_MAX ? pg_tzset(name) : NULL;
+	return zone != NULL;
+}
+
+/* crm.is_timezone(zone) */
+Datum
+crm_calendar_is_timezone(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(calendar_is_zone(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 }
 
 /* Seconds east of UTC that the zone's clocks show at an instant. */

@@ -55,6 +55,8 @@ typedef struct CalendarBound
 } CalendarBound;
 
 extern pg_tz *calendar_zone(const char *name);	/* error 22023 if there is no such zone */
+/* Does AT TIME ZONE take it? */
+extern bool calendar_is_zone(const char *name);
 
 /* Of spans that stay far from the range's ends. */
 static inline Interval

@@ -6,10 +6,12 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 
-#include "base/clock.h"
+#include "base/contain.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "base/setting.h"
@@ -18,6 +20,9 @@
 #include "feed/feed.h"
 #include "outbox/decide.h"
 #include "segment/inquiry.h"
+
+/* What cannot be decided because of an error is tried again. */
+#define ERROR_DELAY (5 * USECS_PER_MINUTE)
 
 /* A row of crm.guard. */
 typedef struct Guard
@@ -370,7 +375,35 @@ question_of(const Decision *decision, const DueMessage *message, FactQuestion wh
 	}
 }
 
-/* Each predicate is asked of all together. */
+typedef struct Inquiry
+{
+	const Predicate *predicate;
+	Asked	   *asked;
+	int			count;
+} Inquiry;
+
+static void
+ask(void *argument)
+{
+	Inquiry    *inquiry = argument;
+
+	inquire(inquiry->predicate, inquiry->asked, inquiry->count);
+}
+
+static ErrorData *
+ask_contained(Inquiry *inquiry)
+{
+	/* there is no subtransaction beside parallel workers, where somebody only wants to know */
+	if (!IsInParallelMode())
+		return contain(ask, inquiry);
+	ask(inquiry);
+	return NULL;
+}
+
+/*
+ * Each predicate is asked of all together. What cannot be answered, as when the shop has changed a table under its feed, waits: it is
+ * not to keep the channel from others, such as an order's confirmation.
+ */
 static void
 decide_by_facts(Decision *decision, FactQuestion which)
 {
@@ -381,6 +414,7 @@ decide_by_facts(Decision *decision, FactQuestion which)
 	{
 		const Predicate *predicate = question_of(decision, &decision->messages[i], which);
 		Asked	   *asked;
+		ErrorData  *error;
 		int			count = 0;
 
 		if (is_asked[i] || decision->messages[i].verdict != NULL || predicate == NULL)
@@ -409,12 +443,18 @@ decide_by_facts(Decision *decision, FactQuestion which)
 			}
 			count++;
 		}
-		inquire(predicate, asked, count);
+		error = ask_contained(&(Inquiry) {predicate, asked, count});
 		for (int a = 0; a < count; a++)
 		{
 			DueMessage *message = &decision->messages[asked[a].number];
 
-			if (!asked[a].known)
+			if (error != NULL)
+			{
+				message->verdict = psprintf("error: %s", error->message);
+				message->put_off = true;
+				message->until = decision->at + ERROR_DELAY;
+			}
+			else if (!asked[a].known)
 				message->verdict = "gone";
 			else if (asked[a].truth == (which == ASK_GOAL))
 				message->verdict = reasons[which];

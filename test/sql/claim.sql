@@ -351,6 +351,20 @@ SELECT drop_messages_before('2026-03-02 09:00Z'), drop_messages_before('2026-03-
 SELECT count(*) FROM crm.delivery;
 SELECT message_id, state FROM told;
 
+-- what cannot be decided waits, and keeps nobody else waiting
+CALL fresh();
+SELECT create_guard('goal', goal => 'has order since entry') AS guard;
+ALTER TABLE orders RENAME TO orders_of_old;
+SELECT enqueue_message(20, 'email', 'hello', guard_id => 1, entry => '2026-03-02 08:00Z', priority => 9) AS asked, send_message(21, 'email', 'hello') AS plain;
+SELECT customer FROM claim();
+SELECT message_id, due_at, token, reason FROM waiting;
+ALTER TABLE orders_of_old RENAME TO orders;
+SELECT customer FROM claim(at => '2026-03-02 09:04:59Z');
+SELECT customer FROM claim(at => '2026-03-02 09:05Z');
+
+-- zones are what PostgreSQL takes for one
+SELECT z, is_timezone(z) FROM unnest('{Europe/Berlin,europe/berlin,UTC,MSK,Moscow,"",+03,Etc/GMT-3}'::text[]) AS z;
+
 DROP VIEW waiting, told;
 DROP PROCEDURE fresh;
 DROP FUNCTION claim, expire, offer;
