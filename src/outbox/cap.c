@@ -11,6 +11,7 @@
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
+#include "base/compare.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "compat.h"
@@ -214,15 +215,6 @@ calendar_span(text *calendar, text *zone, TimestampTz at, TimestampTz *begins, T
 	*ends = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, name, end));
 }
 
-static int
-instant_compare(const void *a, const void *b)
-{
-	TimestampTz x = *(const TimestampTz *) a;
-	TimestampTz y = *(const TimestampTz *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static Room *
 make_room(const Auction *auction, const Cap *cap, int64 person, const Had *had, int nhad)
 {
@@ -244,7 +236,7 @@ make_room(const Auction *auction, const Cap *cap, int64 person, const Had *had, 
 		if (had[i].waits != 0)
 			room->waiting = lappend(room->waiting, unconstify(int64 *, &had[i].waits));
 	}
-	qsort(room->frees, room->count, sizeof(TimestampTz), instant_compare);
+	qsort(room->frees, room->count, sizeof(TimestampTz), int64_compare);
 	return room;
 }
 

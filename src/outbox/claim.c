@@ -12,7 +12,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
@@ -194,7 +193,8 @@ refuse(const Claim *claim)
 	}
 	if (nlater > 0)
 	{
-		Datum		values[] = {sql_array(later, nlater, TIDOID), sql_array(until, nlater, TIMESTAMPTZOID), sql_array(later_reasons, nlater, TEXTOID)};
+		Datum		values[] = {sql_array(later, nlater, TIDOID), sql_array(until, nlater, TIMESTAMPTZOID),
+		sql_array(later_reasons, nlater, TEXTOID)};
 
 		kept_execute(&kept_later, "UPDATE crm.outbox AS o SET due_at = p.until, reason = p.reason "
 					 "FROM unnest($1, $2, $3) AS p(tid, until, reason) WHERE o.ctid = p.tid", 3, later_types, values, NULL, false);

@@ -10,8 +10,8 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 
+#include "base/compare.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "base/sql_array.h"
@@ -222,24 +222,14 @@ last_messages(const Claim *claim, const DueMessage **last)
 	for (int i = 0; i < claim->count; i++)
 	{
 		const DueMessage *message = &claim->messages[i];
-		int			low = 0,
-					high = npersons - 1;
+		int			place = int64_place(persons, npersons, message->person);
 
 		if (message->transactional)
 			continue;
-		while (low < high)
-		{
-			int			middle = low + (high - low) / 2;
-
-			if (persons[middle] < message->person)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		if (last[low] == NULL || message->priority < last[low]->priority ||
-			(message->priority == last[low]->priority &&
-			 (message->due_at > last[low]->due_at || (message->due_at == last[low]->due_at && message->id > last[low]->id))))
-			last[low] = message;
+		if (last[place] == NULL || message->priority < last[place]->priority ||
+			(message->priority == last[place]->priority &&
+			 (message->due_at > last[place]->due_at || (message->due_at == last[place]->due_at && message->id > last[place]->id))))
+			last[place] = message;
 	}
 	for (int i = 0; i < npersons; i++)
 	{

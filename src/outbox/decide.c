@@ -6,53 +6,16 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 
-#include "base/contain.h"
+#include "base/compare.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "base/setting.h"
 #include "base/sql_array.h"
 #include "customer/contact.h"
 #include "feed/feed.h"
-#include "outbox/decide.h"
-#include "segment/inquiry.h"
-
-/* What cannot be decided because of an error is tried again. */
-#define ERROR_DELAY (5 * USECS_PER_MINUTE)
-
-/* A row of crm.guard. */
-typedef struct Guard
-{
-	int			id;
-	const Predicate *trigger;	/* NULL: none */
-	const Predicate *goal;		/* likewise */
-	int			holdout;
-	const char *salt;
-	bool		paused;
-	bool		stopped;
-} Guard;
-
-typedef struct Decision
-{
-	DueMessage *messages;
-	int			count;
-	TimestampTz at;
-	List	   *guards;			/* of Guard * */
-	const Zones *zones;			/* NULL: nobody has asked yet */
-} Decision;
-
-static int
-int64_compare(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a,
-				y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
+#include "outbox/decide_private.h"
 
 int64 *
 due_persons(const DueMessage *messages, int count, bool undecided, int *npersons)
@@ -83,21 +46,6 @@ predicate_or_null(uint64 row, int column)
 	Datum		value = row_datum(row, column, &isnull);
 
 	return isnull ? NULL : (const Predicate *) PG_DETOAST_DATUM_COPY(value);
-}
-
-static const Guard *
-guard_of(const Decision *decision, const DueMessage *message)
-{
-	ListCell   *cell;
-
-	foreach(cell, decision->guards)
-	{
-		const Guard *guard = lfirst(cell);
-
-		if (guard->id == message->guard)
-			return guard;
-	}
-	return NULL;
 }
 
 static void
@@ -350,197 +298,6 @@ decide_by_code(Decision *decision)
 	}
 }
 
-/* What is asked of the customer's facts. */
-typedef enum FactQuestion
-{
-	ASK_VOID,					/* does the deciding event still decide? */
-	ASK_GOAL,					/* is the goal reached? */
-	ASK_CONDITION,
-	ASK_KINDS
-} FactQuestion;
-
-static const Predicate *
-question_of(const Decision *decision, const DueMessage *message, FactQuestion which)
-{
-	const Guard *guard = guard_of(decision, message);
-
-	switch (which)
-	{
-		case ASK_VOID:
-			return guard != NULL && message->event_kind != NULL ? guard->trigger : NULL;
-		case ASK_GOAL:
-			return guard != NULL ? guard->goal : NULL;
-		default:
-			return message->condition;
-	}
-}
-
-typedef struct Inquiry
-{
-	const Predicate *predicate;
-	Asked	   *asked;
-	int			count;
-} Inquiry;
-
-static void
-ask(void *argument)
-{
-	Inquiry    *inquiry = argument;
-
-	inquire(inquiry->predicate, inquiry->asked, inquiry->count);
-}
-
-static ErrorData *
-ask_contained(Inquiry *inquiry)
-{
-	/* there is no subtransaction beside parallel workers, where somebody only wants to know */
-	if (!IsInParallelMode())
-		return contain(ask, inquiry);
-	ask(inquiry);
-	return NULL;
-}
-
-/*
- * Each predicate is asked of all together. What cannot be answered, as when the shop has changed a table under its feed, waits: it is
- * not to keep the channel from others, such as an order's confirmation.
- */
-static void
-decide_by_facts(Decision *decision, FactQuestion which)
-{
-	static const char *const reasons[ASK_KINDS] = {"void", "goal", "condition"};
-	bool	   *is_asked = palloc0(sizeof(bool) * (Size) decision->count);
-
-	for (int i = 0; i < decision->count; i++)
-	{
-		const Predicate *predicate = question_of(decision, &decision->messages[i], which);
-		Asked	   *asked;
-		ErrorData  *error;
-		int			count = 0;
-
-		if (is_asked[i] || decision->messages[i].verdict != NULL || predicate == NULL)
-			continue;
-		asked = palloc0(sizeof(Asked) * (Size) (decision->count - i));
-		for (int j = i; j < decision->count; j++)
-		{
-			const DueMessage *message = &decision->messages[j];
-			const Predicate *other = question_of(decision, message, which);
-
-			if (message->verdict != NULL || other == NULL ||
-				(other != predicate &&
-				 (VARSIZE(other) != VARSIZE(predicate) || memcmp(other, predicate, VARSIZE(predicate)) != 0)))
-				continue;
-			is_asked[j] = true;
-			asked[count].customer = message->person;
-			asked[count].number = j;
-			asked[count].has_entry = message->has_entry;
-			asked[count].entry = message->entry;
-			asked[count].at = decision->at;
-			if (which == ASK_VOID)
-			{
-				asked[count].at = message->has_entry ? message->entry : decision->at;
-				asked[count].kind = message->has_event_at ? message->event_kind : NULL;
-				asked[count].event_at = message->event_at;
-			}
-			count++;
-		}
-		error = ask_contained(&(Inquiry) {predicate, asked, count});
-		for (int a = 0; a < count; a++)
-		{
-			DueMessage *message = &decision->messages[asked[a].number];
-
-			if (error != NULL)
-			{
-				message->verdict = psprintf("error: %s", error->message);
-				message->put_off = true;
-				message->until = decision->at + ERROR_DELAY;
-			}
-			else if (!asked[a].known)
-				message->verdict = "gone";
-			else if (asked[a].truth == (which == ASK_GOAL))
-				message->verdict = reasons[which];
-		}
-	}
-}
-
-/* An instant to which a channel's quiet hours put off, in a zone. */
-typedef struct QuietEnd
-{
-	const char *channel;
-	text	   *zone;
-	bool		is_quiet;
-	TimestampTz until;
-} QuietEnd;
-
-static const QuietEnd *
-quiet_end(List **known, const Decision *decision, const char *channel, text *zone, Datum from, Datum to)
-{
-	static SPIPlanPtr kept = NULL;
-	Oid			types[] = {TIMESTAMPTZOID, TIMEOID, TIMEOID, TEXTOID};
-	Datum		values[] = {TimestampTzGetDatum(decision->at), from, to, PointerGetDatum(zone)};
-	QuietEnd   *end;
-	ListCell   *cell;
-
-	foreach(cell, *known)
-	{
-		end = lfirst(cell);
-		if (strcmp(end->channel, channel) == 0 && VARSIZE_ANY(end->zone) == VARSIZE_ANY(zone) &&
-			memcmp(end->zone, zone, VARSIZE_ANY(zone)) == 0)
-			return end;
-	}
-	end = palloc(sizeof(QuietEnd));
-	end->channel = channel;
-	end->zone = zone;
-	kept_execute(&kept, "SELECT crm.quiet_until($1, $2, $3, $4)", 4, types, values, NULL, true);
-	end->until = row_instant(0, 1, DT_NOBEGIN);
-	end->is_quiet = end->until != DT_NOBEGIN;
-	SPI_freetuptable(SPI_tuptable);
-	*known = lappend(*known, end);
-	return end;
-}
-
-static void
-decide_by_quiet_hours(Decision *decision)
-{
-	static SPIPlanPtr kept = NULL;
-	SPITupleTable *rules;
-	uint64		nrules = kept_execute(&kept, "SELECT r.channel, r.quiet_from, r.quiet_to FROM crm.channel_rule AS r "
-									  "WHERE r.quiet_from IS NOT NULL", 0, NULL, NULL, NULL, true);
-	List	   *known = NIL;
-
-	rules = SPI_tuptable;
-	for (uint64 r = 0; r < nrules; r++)
-	{
-		bool		isnull;
-		char	   *channel = SPI_getvalue(rules->vals[r], rules->tupdesc, 1);
-		Datum		from = SPI_getbinval(rules->vals[r], rules->tupdesc, 2, &isnull);
-		Datum		to = SPI_getbinval(rules->vals[r], rules->tupdesc, 3, &isnull);
-
-		for (int i = 0; i < decision->count; i++)
-		{
-			DueMessage *message = &decision->messages[i];
-			const QuietEnd *end;
-
-			if (message->verdict != NULL || message->transactional || strcmp(message->channel, channel) != 0)
-				continue;
-			if (decision->zones == NULL)
-			{
-				int			npersons;
-				int64	   *persons = due_persons(decision->messages, decision->count, true, &npersons);
-
-				decision->zones = zones_load(npersons, persons);
-			}
-			end = quiet_end(&known, decision, message->channel, zone_of(decision->zones, message->person), from, to);
-			if (end->is_quiet)
-			{
-				message->verdict = "quiet hours";
-				message->put_off = true;
-				message->until = end->until;
-			}
-		}
-	}
-	SPI_freetuptable(rules);
-}
-
 void
 decide_messages(DueMessage *messages, int count, TimestampTz at)
 {
@@ -553,8 +310,7 @@ decide_messages(DueMessage *messages, int count, TimestampTz at)
 	decide_by_message(&decision);
 	decide_by_holdout(&decision);
 	decide_by_code(&decision);
-	for (int which = 0; which < ASK_KINDS; which++)
-		decide_by_facts(&decision, which);
+	decide_by_facts(&decision);
 	for (int i = 0; i < count; i++)
 		marketing |= messages[i].verdict == NULL && !messages[i].transactional;
 	if (marketing)

@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 
 #include "base/clock.h"
+#include "base/compare.h"
 #include "base/kept_plan.h"
 #include "base/row.h"
 #include "feed/feed.h"
@@ -37,17 +38,7 @@ zones_load(int count, const int64 *customers)
 text *
 zone_of(const Zones *zones, int64 customer)
 {
-	int			low = 0,
-				high = zones->count;
+	int			place = int64_place(zones->customers, zones->count, customer);
 
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (zones->customers[middle] < customer)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < zones->count && zones->customers[low] == customer ? zones->names[low] : zones->shop;
+	return place < zones->count && zones->customers[place] == customer ? zones->names[place] : zones->shop;
 }

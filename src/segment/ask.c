@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "base/compare.h"
 #include "feed/feed.h"
 #include "predicate/eval.h"
 #include "predicate/predicate_functions.h"
@@ -77,15 +78,6 @@ matching_slice(void *context, const PopulationSlice *slice)
 		}
 		matching->customers[matching->count++] = slice->facts[c].customer;
 	}
-}
-
-static int
-int64_compare(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a,
-				y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
 }
 
 PG_FUNCTION_INFO_V1(crm_segment_matching);

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "base/compare.h"
 #include "customer/identity.h"
 #include "feed/capture.h"
 #include "feed/feed.h"
@@ -53,15 +54,6 @@ typedef struct Refresh
 	int			nmerged;
 	int64	   *merged;			/* customers who were merged since the last refresh, and into whom, ascending */
 } Refresh;
-
-static int
-int64_compare(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a,
-				y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
 
 /* Locks a slot, and looks at what has happened in it since our snapshot. */
 static LockedSlot *
