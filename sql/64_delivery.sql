@@ -79,6 +79,27 @@ $function$;
 COMMENT ON FUNCTION crm.nack_message(bigint, bigint, text, interval, boolean, timestamptz) IS
 'the sender''s word that a message was not sent, and why: it is queued again, after retry_after or by the channel''s rule (a minute, twice as long after each further failure, a day at the most), or given up if permanent, or after as many attempts as the rule says (8). It was not sent, so it does not count for caps. Returns queued or dead; NULL for a message that another claim has had since, or that is finished';
 
+CREATE FUNCTION crm.release_messages(message_ids bigint[], token bigint) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	result int;
+BEGIN
+	-- back to their places in the queue, which they have never left
+	UPDATE crm.outbox AS o
+	   SET attempts = o.attempts - 1, token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL
+	 WHERE o.message_id = ANY (release_messages.message_ids) AND o.lane >= 0 AND o.token = release_messages.token;
+	GET DIAGNOSTICS result = ROW_COUNT;
+	IF result > 0 THEN
+		PERFORM crm.forget_positions();
+	END IF;
+	RETURN result;
+END
+$function$;
+COMMENT ON FUNCTION crm.release_messages(bigint[], bigint) IS
+'a sender gives messages of one claim back that he has not begun to send, as when he is stopped: they are due as before, and it is no attempt. Returns how many; not those that another claim has had since, or that are finished. NULL releases nothing';
+
 CREATE FUNCTION crm.expire_leases(at timestamptz DEFAULT crm.now(), channel text DEFAULT NULL) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp

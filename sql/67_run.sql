@@ -419,7 +419,11 @@ $function$;
 COMMENT ON FUNCTION crm.after_move(crm.run, crm.run_move, text) IS 'the run as it is after a move, of which this is the name of the step';
 
 CREATE FUNCTION crm.arms_text(arms jsonb) RETURNS text
-	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
-RETURN coalesce((SELECT string_agg(a.value, '/' ORDER BY a.key) FROM jsonb_each_text(arms) AS a), '');
+AS $function$
+BEGIN
+	RETURN CASE WHEN arms <> '{}' THEN (SELECT string_agg(a.value, '/' ORDER BY a.key) FROM jsonb_each_text(arms) AS a) ELSE '' END;
+END
+$function$;
 COMMENT ON FUNCTION crm.arms_text(jsonb) IS 'the arms that a run fell into, by the names of their steps';

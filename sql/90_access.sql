@@ -77,7 +77,7 @@ DECLARE
 					 "release_code", "send_message", "record_delivery"],
 		"operator": ["find_customer", "find_customers", "customer_card", "set_contact", "reset_contact", "record_consent",
 					 "unsubscribe", "set_attributes", "add_tag", "remove_tag", "code_is_valid", "next_task", "finish_task", "now"],
-		"sender":   ["claim_messages", "ack_messages", "nack_message", "record_delivery", "expire_leases", "unknown_messages",
+		"sender":   ["claim_messages", "ack_messages", "nack_message", "release_messages", "record_delivery", "expire_leases", "unknown_messages",
 					 "redrive_messages", "redrive", "claim_audience", "ack_audience", "nack_audience", "reconcile_audience", "now"],
 		"marketer": ["create_segment", "create_static_segment", "alter_segment", "rename_segment", "drop_segment",
 					 "add_to_segment", "remove_from_segment", "refresh_segments", "refresh_scores", "define_code_pool", "add_codes",

@@ -222,7 +222,8 @@ class Sender:
         self.relay = Relay(options)
         self.db = None
         self.acks = {}              # what the database is still to be told: (message, token) -> the relay's words
-        self.nacks = {}             # (message, token) -> (error, retry after, permanent)
+        self.nacks = {}             # (message, token) -> (error, permanent)
+        self.unbegun = set()        # (message, token) of those to be given back
         self.unknown = {}           # unknown messages -> since when this program has seen them so
         self.doubtful = set()       # those a person was asked about
         self.next_look = 0          # when to look for unknown ones again
@@ -286,10 +287,15 @@ class Sender:
             for key in keys:
                 del self.acks[key]
             self.journal.write('done', keys)
-        for key, (error, retry_after, permanent) in list(self.nacks.items()):
-            self.query('SELECT crm.nack_message(%s, %s, %s, make_interval(secs => %s), %s)', (*key, error, retry_after, permanent))
+        for key, (error, permanent) in list(self.nacks.items()):
+            self.query('SELECT crm.nack_message(%s, %s, %s, permanent => %s)', (*key, error, permanent))
             del self.nacks[key]
             self.journal.write('done', [key])
+        for token in {token for _, token in self.unbegun}:
+            keys = [key for key in self.unbegun if key[1] == token]
+            self.query('SELECT crm.release_messages(%s::bigint[], %s)', ([message for message, _ in keys], token))
+            self.unbegun.difference_update(keys)
+            self.journal.write('done', keys)
 
     def reconcile(self):
         """Finds out what became of messages whose lease has run out, ours or another sender's."""
@@ -390,7 +396,7 @@ class Sender:
             if utf8 and not self.relay.smtp.has_extn('smtputf8'):
                 raise ValueError('the relay takes no addresses beyond ASCII')
         except Exception as error:      # whatever is wrong with one letter, the others go
-            self.nacks[key] = (clean(error) or type(error).__name__, None, True)
+            self.nacks[key] = (clean(error) or type(error).__name__, True)
             return
         what, words = self.relay.send(address, letter, utf8, lambda: self.journal.write('begun', [key], sync=True))
         # Replies like to name the address, and reasons are read by people who are not to see it
@@ -402,12 +408,12 @@ class Sender:
             # Nobody is told: when the lease has run out it is unknown, and looked into
             logging.warning('message %d: the relay did not say whether it has accepted it: %s', message, words)
         else:
-            self.nacks[key] = (words, None, what == 'refused')
+            self.nacks[key] = (words, what == 'refused')
             self.journal.write('refused', [key])
 
-    def give_back(self, rows, why, retry_after=None):
-        for message, token, *_ in rows:
-            self.nacks[message, token] = (why, retry_after, False)
+    def give_back(self, rows):
+        """They are not begun: somebody else may send them, or we later."""
+        self.unbegun.update((message, token) for message, token, *_ in rows)
 
     def send_batch(self):
         """Claims and sends. False if there was nothing to send."""
@@ -425,13 +431,13 @@ class Sender:
         for n, row in enumerate(rows):
             try:
                 self.relay.open()
-            except (OSError, ValueError) as error:
-                self.give_back(rows[n:], clean(error))
+            except (OSError, ValueError):
+                self.give_back(rows[n:])
                 self.tell()
                 raise
             # Whatever is begun is over before the lease is
             if self.stopping or clock() + self.options.timeout > begin + self.options.lease:
-                self.give_back(rows[n:], 'not begun', 0)
+                self.give_back(rows[n:])
                 break
             self.send(*row)
             self.last_used = clock()
@@ -483,7 +489,7 @@ class Sender:
                 break
         self.relay.close(politely=True)
         try:
-            if self.acks or self.nacks:
+            if self.acks or self.nacks or self.unbegun:
                 if self.db is None:
                     self.connect()
                 self.tell()

@@ -177,7 +177,7 @@ SELECT is_empty($$SELECT r, w FROM unnest(ARRAY['regress_crm_backend', 'regress_
 	'no level writes to tables itself');
 SELECT is_empty($$SELECT pg_temp.callable('regress_crm_sender') AS c
 				 EXCEPT SELECT f.oid::regprocedure::text FROM member_function AS f
-						 WHERE f.proname IN ('claim_messages', 'ack_messages', 'nack_message', 'record_delivery', 'expire_leases', 'unknown_messages',
+						 WHERE f.proname IN ('claim_messages', 'ack_messages', 'nack_message', 'release_messages', 'record_delivery', 'expire_leases', 'unknown_messages',
 											 'redrive_messages', 'redrive', 'claim_audience', 'ack_audience', 'nack_audience', 'reconcile_audience', 'now')$$,
 	'a sender calls only what handles messages, and what is told to ad networks');
 SELECT is_empty($$SELECT pg_temp.readable('regress_crm_sender')$$, 'and reads no table');

@@ -351,6 +351,16 @@ SELECT drop_messages_before('2026-03-02 09:00Z'), drop_messages_before('2026-03-
 SELECT count(*) FROM crm.delivery;
 SELECT message_id, state FROM told;
 
+-- what was not begun is given back, and that was no attempt
+CALL fresh();
+SELECT send_message(n, 'email', 'hello') AS message FROM generate_series(1, 3) AS n;
+SELECT message_id, attempt FROM claim();
+SELECT release_messages('{2,3,3,4,NULL}', 1) AS released, release_messages('{2,3}', 1) AS again, release_messages('{1}', 2) AS stale, release_messages(NULL, 1) AS none;
+SELECT * FROM waiting;
+SELECT message_id, token, attempt FROM claim_messages('email', 'other');
+SELECT ack_messages('{2}', 1) AS stale, ack_messages('{2,3}', 2) AS sent, ack_messages('{1}', 1) AS first;
+SELECT count(*) AS leases FROM crm.lease;
+
 -- what cannot be decided waits, and keeps nobody else waiting
 CALL fresh();
 SELECT create_guard('goal', goal => 'has order since entry') AS guard;
