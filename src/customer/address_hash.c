@@ -8,9 +8,10 @@
 
 #include "common/cryptohash.h"
 #include "common/sha2.h"
-#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(crm_customer_address_hash);
 
