@@ -49,7 +49,9 @@ check_arguments(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("channel, number and instant of a claim must not be null")));
-	invalid = PG_GETARG_INT32(2) < 1 || PG_GETARG_INT32(2) > MAX_MESSAGES || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(4));
+	/* with room for what it may put off to */
+	invalid = PG_GETARG_INT32(2) < 1 || PG_GETARG_INT32(2) > MAX_MESSAGES || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(4)) ||
+		PG_GETARG_TIMESTAMPTZ(4) > END_TIMESTAMP - 2 * USECS_PER_DAY;
 	if (!PG_ARGISNULL(3))
 		invalid |= DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(3), IntervalPGetDatum(&shortest))) ||
 			DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(3), IntervalPGetDatum(&longest)));

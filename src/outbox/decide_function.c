@@ -11,6 +11,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "outbox/decide.h"
@@ -95,6 +96,10 @@ crm_outbox_decide(PG_FUNCTION_ARGS)
 	bool		by_value;
 	char		align;
 
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("messages must be decided at a finite instant")));
 	if (desc->natts != ITEM_COLUMNS)
 		elog(ERROR, "crm.claim_item has %d columns", desc->natts);
 	get_typlenbyvalalign(type, &length, &by_value, &align);

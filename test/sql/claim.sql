@@ -56,6 +56,7 @@ SELECT claim_messages('email', max => 0);
 SELECT claim_messages('email', max => 501);
 SELECT claim_messages('email', max => NULL);
 SELECT claim_messages('email', at => 'infinity');
+SELECT claim_messages('email', at => '294276-12-31');
 SELECT claim_messages('email', at => NULL);
 SELECT claim_messages('email', lease => '0.5 seconds');
 SELECT claim_messages('email', lease => '25 hours');
