@@ -105,43 +105,45 @@ CREATE FUNCTION crm.expire_leases(at timestamptz DEFAULT crm.now(), channel text
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-	result int := 0;
-	lease crm.lease;
+	leases crm.lease[];
 	ended bigint[];
 BEGIN
 	-- Nobody is waited for: what is being acknowledged just now is left to the next time
-	FOR lease IN
-		SELECT l.*
-		  FROM crm.channel AS c
-		 CROSS JOIN LATERAL (
-			SELECT l.* FROM crm.lease AS l
-			 WHERE l.channel = c.channel AND l.until <= expire_leases.at
-			 ORDER BY l.until, l.token LIMIT 100
-			   FOR UPDATE SKIP LOCKED) AS l
-		 WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel
-	LOOP
-		ended := ARRAY(SELECT o.message_id FROM crm.outbox AS o
-						WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane >= 0
-						ORDER BY o.message_id FOR UPDATE SKIP LOCKED);
-		-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
-		UPDATE crm.outbox AS o
-		   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
-		  FROM crm.channel_rule AS r
-		 WHERE r.channel = lease.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
-		WITH unknown AS (
-			UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token = lease.token
-			RETURNING o.message_id, o.customer_id, o.handed_at, o.token
-		)
-		UPDATE crm.message AS m
-		   SET state = 'unknown', reason = 'lease', handed_at = u.handed_at, finished_at = expire_leases.at, token = u.token
-		  FROM unknown AS u
-		 WHERE m.customer_id = u.customer_id AND m.message_id = u.message_id;
-		DELETE FROM crm.lease AS l
-		 WHERE l.channel = lease.channel AND l.until = lease.until AND l.token = lease.token
-		   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (l.messages) AND o.token = l.token AND o.lane >= 0);
-		result := result + cardinality(ended);
-	END LOOP;
-	RETURN result;
+	leases := ARRAY(SELECT l
+					  FROM crm.channel AS c
+					 CROSS JOIN LATERAL (
+						SELECT l.* FROM crm.lease AS l
+						 WHERE l.channel = c.channel AND l.until <= expire_leases.at
+						 ORDER BY l.until, l.token LIMIT 100
+						   FOR UPDATE SKIP LOCKED) AS l
+					 WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel);
+	IF cardinality(leases) = 0 THEN
+		RETURN 0;
+	END IF;
+	ended := ARRAY(SELECT o.message_id
+					 FROM unnest(leases) AS l
+					CROSS JOIN LATERAL unnest(l.messages) AS m(message_id)
+					 JOIN crm.outbox AS o ON o.message_id = m.message_id AND o.token = l.token AND o.lane >= 0
+					ORDER BY o.message_id
+					  FOR UPDATE OF o SKIP LOCKED);
+	-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
+	UPDATE crm.outbox AS o
+	   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
+	  FROM crm.channel_rule AS r
+	 WHERE r.channel = o.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
+	WITH unknown AS (
+		UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token IS NOT NULL
+		RETURNING o.message_id, o.customer_id, o.handed_at, o.token
+	)
+	UPDATE crm.message AS m
+	   SET state = 'unknown', reason = 'lease', handed_at = u.handed_at, finished_at = expire_leases.at, token = u.token
+	  FROM unknown AS u
+	 WHERE m.customer_id = u.customer_id AND m.message_id = u.message_id;
+	DELETE FROM crm.lease AS l
+	 USING unnest(leases) AS e
+	 WHERE l.channel = e.channel AND l.until = e.until AND l.token = e.token
+	   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (l.messages) AND o.token = l.token AND o.lane >= 0);
+	RETURN cardinality(ended);
 END
 $function$;
 COMMENT ON FUNCTION crm.expire_leases(timestamptz, text) IS
