@@ -48,7 +48,7 @@ BEGIN
 		COMMIT;
 		EXIT WHEN batch IS NULL;
 		PERFORM crm.ack_messages(array_agg(o.message_id), o.token)
-		   FROM crm.outbox AS o WHERE o.message_id = ANY (batch) AND o.lane = -1 GROUP BY o.token;
+		   FROM crm.outbox AS o WHERE o.message_id = ANY (batch) AND o.token IS NOT NULL GROUP BY o.token;
 		COMMIT;
 	END LOOP;
 END
@@ -62,6 +62,7 @@ BEGIN
 		SELECT min(x.due) INTO due
 		  FROM (SELECT r.wake_at FROM crm.run AS r JOIN crm.campaign AS c USING (campaign_id) WHERE r.state = 'active' AND c.state <> 'paused'
 				UNION ALL SELECT o.due_at FROM crm.outbox AS o
+				UNION ALL SELECT l.until FROM crm.lease AS l
 				UNION ALL SELECT d.due FROM crm.deadline AS d) AS x(due)
 		 WHERE x.due > current_setting('crm_marketing.now')::timestamptz;
 		EXIT WHEN due IS NULL OR due >= instant;
@@ -234,10 +235,10 @@ my %there = (
 	'a wave that is half done' => q{SELECT count(*) FROM crm.run AS r JOIN crm.campaign AS c USING (campaign_id)
 		WHERE c.campaign = 'news' AND r.state = 'active' AND r.step = 1},
 	'messages that are queued' => q{SELECT count(*) FROM crm.outbox AS o JOIN crm.message AS m USING (message_id)
-		WHERE o.lane >= 0 AND m.step = 'coupon'},
-	'one that is tried again' => q{SELECT count(*) FROM crm.outbox WHERE lane >= 0 AND attempts > 0},
-	'one that is handed out' => q{SELECT count(*) FROM crm.outbox WHERE lane = -1},
-	'one of which nobody knows' => q{SELECT count(*) FROM crm.outbox WHERE lane = -2},
+		WHERE o.token IS NULL AND m.step = 'coupon'},
+	'one that is tried again' => q{SELECT count(*) FROM crm.outbox WHERE token IS NULL AND attempts > 0},
+	'one that is handed out' => q{SELECT count(*) FROM crm.outbox WHERE lane >= 0 AND token IS NOT NULL},
+	'one of which nobody knows' => q{SELECT count(*) FROM crm.outbox WHERE lane = -1},
 	'one that is paused' => q{SELECT count(*) FROM crm.message WHERE state = 'queued' AND campaign = 'on hold'},
 	(map { ("messages that are $_" => "SELECT count(*) FROM crm.message WHERE state = '$_'") } 'sent', 'dead', 'suppressed'),
 	deliveries => 'SELECT count(*) FROM crm.delivery',
