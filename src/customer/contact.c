@@ -25,6 +25,7 @@ PG_FUNCTION_INFO_V1(crm_customer_contact_states);
 PG_FUNCTION_INFO_V1(crm_customer_contact_rows);
 
 #define ROWS_AT_ONCE 1000
+#define FEW 1000
 
 /* What a row of the query is. */
 enum
@@ -67,12 +68,16 @@ struct Reading
 	"WHERE (i.source = 'feed' OR i.raw IS NOT NULL)"
 #define QUERY_CONSENTS \
 	" UNION ALL SELECT c.customer_id, 3, c.channel, c.purpose, NULL, c.granted, c.at, c.consent_id FROM crm.consent AS c"
-#define QUERY_END ") AS x LEFT JOIN crm.alias AS a ON a.alias = x.customer_id ORDER BY 1, 2, 4, 5, 6"
+#define QUERY_ORDER " ORDER BY 1, 2, 4, 5, 6"
+/* of some: a probe for each */
+#define QUERY_END \
+	") AS x LEFT JOIN LATERAL (SELECT * FROM crm.alias AS a WHERE a.alias = x.customer_id OFFSET 0) AS a ON true" QUERY_ORDER
 static const char *const query_of_some = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
 	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)" QUERY_END;
 static const char *const query_of_addresses = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
 	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_END;
-static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS QUERY_IDENTITIES QUERY_CONSENTS QUERY_END;
+static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS QUERY_IDENTITIES QUERY_CONSENTS
+	") AS x LEFT JOIN crm.alias AS a ON a.alias = x.customer_id" QUERY_ORDER;
 
 static List *
 load_channels(void)
@@ -174,6 +179,19 @@ take_row(Reading *reading, HeapTuple tuple, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
+/* The rows that SPI has; returns how many. */
+static uint64
+take_rows(Reading *reading)
+{
+	uint64		count = SPI_processed;
+
+	for (uint64 i = 0; i < count; i++)
+		take_row(reading, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	SPI_freetuptable(SPI_tuptable);
+	CHECK_FOR_INTERRUPTS();
+	return count;
+}
+
 /* Gives each person; ids: of those of these ids, NULL: of all. */
 static void
 read_people(Reading *reading, int count, const int64 *ids)
@@ -182,7 +200,8 @@ read_people(Reading *reading, int count, const int64 *ids)
 	static SPIPlanPtr kept_addresses = NULL;
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[1];
-	Portal		portal;
+	SPIPlanPtr	plan = NULL;
+	Portal		portal = NULL;
 
 	reading->caller = CurrentMemoryContext;
 	SPI_connect();
@@ -195,20 +214,26 @@ read_people(Reading *reading, int count, const int64 *ids)
 		const FeedCustomers *customers = feed_customers(count, ids);
 
 		values[0] = feed_id_array(customers->nsought, customers->sought);
-		portal = SPI_cursor_open(NULL, reading->addresses_only ? kept_plan(&kept_addresses, query_of_addresses, 1, types) :
-								 kept_plan(&kept, query_of_some, 1, types), values, NULL, true);
+		plan = reading->addresses_only ? kept_plan(&kept_addresses, query_of_addresses, 1, types) :
+			kept_plan(&kept, query_of_some, 1, types);
+		if (count > FEW)
+			portal = SPI_cursor_open(NULL, plan, values, NULL, true);
 	}
-	for (;;)
+	/* of few all at once: a cursor costs more than their rows */
+	if (portal == NULL)
 	{
-		SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-			take_row(reading, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-		SPI_freetuptable(SPI_tuptable);
-		CHECK_FOR_INTERRUPTS();
+		if (SPI_execute_plan(plan, values, NULL, true, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not read contacts");
+		take_rows(reading);
 	}
-	SPI_cursor_close(portal);
+	else
+	{
+		do
+		{
+			SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
+		} while (take_rows(reading) > 0);
+		SPI_cursor_close(portal);
+	}
 	if (reading->person != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(reading->memory);
