@@ -30,12 +30,12 @@ BEGIN ATOMIC
 		   ('contact', '{customer_id}'), ('customer_code', '{customer_id}'), ('customer_score', '{customer_id}'),
 		   ('deadline', '{customer_id}'), ('delivery', '{customer_id}'), ('event', '{customer_id}'),
 		   ('event_key', '{customer_id}'), ('heard', '{customer_id}'), ('identity', '{customer_id}'),
-		   ('interest', '{customer_id}'), ('item_due', '{customer_id}'), ('membership', '{customer_id}'),
-		   ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'), ('message', '{customer_id}'),
-		   ('occurrence', '{customer_id}'), ('occurrence_queue', '{customer_id}'), ('outbox', '{customer_id}'),
-		   ('pending', '{customer_id}'), ('run', '{customer_id}'), ('run_step', '{customer_id}'),
-		   ('score_change', '{customer_id}'), ('static_member', '{customer_id}'), ('tag', '{customer_id}'),
-		   ('task', '{customer_id}');
+		   ('interest', '{customer_id}'), ('item_due', '{customer_id}'), ('listener_queue', '{customer_id}'),
+		   ('membership', '{customer_id}'), ('membership_change', '{customer_id}'), ('merge_log', '{alias,customer_id}'),
+		   ('message', '{customer_id}'), ('occurrence', '{customer_id}'), ('occurrence_queue', '{customer_id}'),
+		   ('outbox', '{customer_id}'), ('pending', '{customer_id}'), ('run', '{customer_id}'),
+		   ('run_step', '{customer_id}'), ('score_change', '{customer_id}'), ('static_member', '{customer_id}'),
+		   ('tag', '{customer_id}'), ('task', '{customer_id}');
 END;
 COMMENT ON FUNCTION crm.customer_tables() IS
 'the tables of schema crm whose rows are about one customer, and the columns that say about whom: what is exported and erased. The change log, whose rows go within seconds, is erased besides';

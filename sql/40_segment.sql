@@ -304,10 +304,11 @@ AS $function$
 	INSERT INTO crm.membership_change (customer_id, at, reason, entered, exited)
 	SELECT c, change_members.at, 'edit', ARRAY[segment], '{}'::int[] FROM unnest(entering) AS c
 	UNION ALL
-	SELECT c, change_members.at, 'edit', '{}'::int[], ARRAY[segment] FROM unnest(leaving) AS c
+	SELECT c, change_members.at, 'edit', '{}'::int[], ARRAY[segment] FROM unnest(leaving) AS c;
+	SELECT crm.tell_moves(entering || leaving, array_fill(segment, ARRAY[cardinality(entering) + cardinality(leaving)]))
 $function$;
 COMMENT ON FUNCTION crm.change_members(int, bigint[], bigint[], timestamptz) IS
-'stores who enters a segment (none of them in it) and who leaves it (all of them in it), and logs it with reason edit. For the functions that edit segments: it takes no lock and checks nothing';
+'stores who enters a segment (none of them in it) and who leaves it (all of them in it), and logs it with reason edit. Tells listeners of them. For the functions that edit segments: it takes no lock and checks nothing';
 
 CREATE FUNCTION crm.members(name text) RETURNS SETOF bigint
 	LANGUAGE sql STABLE PARALLEL SAFE

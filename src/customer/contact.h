@@ -13,6 +13,9 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+/* The feed of all this, under whose name it is captured that something of it was said. */
+#define CONTACT_FEED "customer.contact"
+
 /* A way to reach somebody, and the kind of address that it needs. */
 typedef struct Channel
 {

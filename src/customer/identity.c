@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "base/kept_plan.h"
@@ -17,19 +18,27 @@
 
 PG_FUNCTION_INFO_V1(crm_customer_find);
 
-void
+Datum
 identity_sync(const FeedCustomers *customers)
 {
 	const Feed *feed = feed_find(feed_cached(), FEED_CUSTOMER);
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[] = {customers == NULL ? (Datum) 0 : feed_id_array(customers->nsought, customers->sought)};
+	Datum		changed;
+	bool		isnull;
 
 	if (feed == NULL || feed->stale || feed->ncolumns == 0)
-		return;
+		return (Datum) 0;
 	if (SPI_execute_with_args("SELECT crm.sync_identities($1)", 1, types, values, customers == NULL ? "n" : " ", false, 1) !=
 		SPI_OK_SELECT)
 		elog(ERROR, "could not look at identities");
+	changed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (isnull || ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(changed)), ARR_DIMS(DatumGetArrayTypeP(changed))) == 0)
+		changed = (Datum) 0;
+	else
+		changed = PointerGetDatum(DatumGetArrayTypePCopy(changed));
 	SPI_freetuptable(SPI_tuptable);
+	return changed;
 }
 
 /* Whose country is not told is the shop's. Most numbers come with their own, and then the setting need not be read. */

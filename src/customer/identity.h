@@ -11,8 +11,9 @@
 
 /*
  * Brings what customers are known by up to what the customers' feed says, of some or (NULL) of all; a stale feed says
- * nothing. Writes. Connected to SPI, with a snapshot of one's own afterwards to see it.
+ * nothing. Writes. Connected to SPI, with a snapshot of one's own afterwards to see it. Returns of whom something has changed, as
+ * bigint[]; (Datum) 0 for nobody.
  */
-extern void identity_sync(const FeedCustomers *customers);
+extern Datum identity_sync(const FeedCustomers *customers);
 
 #endif							/* CRM_CUSTOMER_IDENTITY_H */

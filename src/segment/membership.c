@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "segment/listener.h"
 #include "segment/membership.h"
 #include "segment/population.h"
 
@@ -352,6 +353,36 @@ flush_rows(Rows *rows, SPIPlanPtr plan, int expected)
 	rows->customers.count = rows->offsets.count = rows->counts.count = rows->segments.count = 0;
 }
 
+/*
+ * Whoever listens is told of them. Not of the first evaluation of a segment, the one edit that is logged here: who listens to a
+ * segment looks at all its members after that.
+ */
+static void
+tell_moves(MembershipWriter *writer)
+{
+	const int64 *ids = (const int64 *) (writer->customers.array + ARR_OVERHEAD_NONULLS(1));
+	Vector		customers,
+				segments;
+
+	if (!listeners_exist())
+		return;
+	vector_init(&customers, INT8OID, sizeof(int64));
+	vector_init(&segments, INT4OID, sizeof(int32));
+	for (int i = 0; i < writer->nchanges; i++)
+	{
+		const Change *change = &writer->changes[i];
+
+		if (change->reason == MEMBERSHIP_EDIT)
+			continue;
+		vector_int64(&customers, ids[change->customer]);
+		vector_int32(&segments, change->segment);
+	}
+	if (customers.count > 0)
+		listeners_tell_moves(vector_datum(&customers), vector_datum(&segments));
+	pfree(customers.array);
+	pfree(segments.array);
+}
+
 /* What changed for a customer at one instant and for one reason is one row. */
 static void
 flush_log(MembershipWriter *writer)
@@ -424,6 +455,7 @@ flush_log(MembershipWriter *writer)
 	values[5] = vector_datum(&entered);
 	values[6] = vector_datum(&exited);
 	run(writer->log_plan, values, SPI_OK_INSERT);
+	tell_moves(writer);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(batch);
 	writer->nchanges = 0;

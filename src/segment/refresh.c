@@ -24,9 +24,11 @@
 
 #include "base/clock.h"
 #include "base/compare.h"
+#include "customer/contact.h"
 #include "customer/identity.h"
 #include "feed/capture.h"
 #include "feed/feed.h"
+#include "segment/listener.h"
 #include "segment/refresh.h"
 
 PG_FUNCTION_INFO_V1(crm_segment_refresh);
@@ -265,6 +267,23 @@ tell_interested(void)
 		elog(ERROR, "could not store who is to be looked at");
 }
 
+/*
+ * Tells listeners of whom the feed has said something new; of everybody, if changes of addresses and consents were not known
+ * customer by customer. Those who have moved are told where that is written.
+ */
+static void
+tell_contacts(List *marks, Datum identities)
+{
+	bool		everybody = false;
+
+	for (int i = 0; i + 1 < list_length(marks); i += 2)
+		everybody |= strcmp(list_nth(marks, i), CONTACT_FEED) == 0;
+	if (everybody)
+		listeners_tell((Datum) 0);
+	else if (identities != (Datum) 0)
+		listeners_tell(identities);
+}
+
 void
 refresh_check_isolation(const char *what)
 {
@@ -329,6 +348,7 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	bool	   *unreadable = NULL;
 	bool	   *left_alone = NULL;
 	List	   *marks;
+	Datum		identities;
 	Oid			crm = get_namespace_oid("crm", false);
 
 	refresh_check_isolation("refreshed");
@@ -341,7 +361,7 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	identity_sync(NULL);
+	identities = identity_sync(NULL);
 	PushActiveSnapshot(GetLatestSnapshot());
 	segments = segment_program_load();
 	if (mend)
@@ -407,6 +427,7 @@ refresh_segments(TimestampTz at, bool mend, RefreshResult *result)
 	if (marks != NIL && refresh->renewal.live)
 		tell_interested();
 	clear_marks(marks);
+	tell_contacts(marks, identities);
 	if (result->population.duplicates > 0)
 		feed_mark(FEED_CUSTOMER, FEED_DUPLICATES);
 	SPI_finish();

@@ -23,9 +23,11 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "customer/contact.h"
 #include "customer/identity.h"
 #include "feed/capture.h"
 #include "feed/feed.h"
+#include "segment/listener.h"
 #include "segment/refresh.h"
 #include "segment/renewal.h"
 #include "segment/slot.h"
@@ -51,6 +53,7 @@ typedef struct TickCustomer
 	Bitmapset  *touched;
 	bool		merged;
 	bool		described;		/* his row of the customers' feed was touched */
+	bool		contacted;		/* his addresses, his consents or who he is */
 	const Asking *asking;
 } TickCustomer;
 
@@ -122,6 +125,7 @@ add_customer(Tick *tick, int64 customer, int bit)
 		entry->touched = NULL;
 		entry->merged = false;
 		entry->described = false;
+		entry->contacted = false;
 		entry->asking = NULL;
 	}
 	entry->touched = bms_add_member(entry->touched, bit);
@@ -155,6 +159,7 @@ take_pending(Tick *tick, int number, int room)
 
 			entry->described |= kind == NULL || strcmp(kind, FEED_CUSTOMER) == 0;
 			entry->merged |= kind != NULL && strcmp(kind, FEED_MERGE) == 0;
+			entry->contacted |= kind == NULL || strcmp(kind, CONTACT_FEED) == 0 || strcmp(kind, FEED_MERGE) == 0;
 		}
 	}
 	tick->touched += count;
@@ -485,10 +490,12 @@ load_slots(Tick *tick)
 /*
  * What is known of customers by what their feed says comes first: segments may ask for it. A refresh has that of all
  * customers in its hands until it commits, and waits for our slots: then the next tick looks again, and nobody waits here.
+ * Returns of whom something has changed, as identity_sync() does.
  */
-static void
+static Datum
 sync_identities(const Tick *tick)
 {
+	Datum		changed = (Datum) 0;
 	int64	   *ids = palloc(sizeof(int64) * ((Size) hash_get_num_entries(tick->customers) + 1));
 	HASH_SEQ_STATUS status;
 	TickCustomer *entry;
@@ -506,7 +513,33 @@ sync_identities(const Tick *tick)
 			capture_customer(FEED_CUSTOMER, ids[i]);
 	}
 	else if (count > 0)
-		identity_sync(feed_customers(count, ids));
+		changed = identity_sync(feed_customers(count, ids));
+	pfree(ids);
+	return changed;
+}
+
+/* Tells listeners whose addresses, consents or identity may be others: of those who were touched, and whose feed has said so. */
+static void
+tell_contacts(const Tick *tick, Datum identities)
+{
+	int64	   *ids = palloc(sizeof(int64) * ((Size) hash_get_num_entries(tick->customers) + 1));
+	HASH_SEQ_STATUS status;
+	TickCustomer *entry;
+	int			count = 0;
+
+	hash_seq_init(&status, tick->customers);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (entry->contacted)
+			ids[count++] = entry->customer;
+	}
+	if ((count > 0 || identities != (Datum) 0) && listeners_exist())
+	{
+		if (count > 0)
+			listeners_tell(feed_id_array(count, ids));
+		if (identities != (Datum) 0)
+			listeners_tell(identities);
+	}
 	pfree(ids);
 }
 
@@ -536,7 +569,7 @@ work(Tick *tick)
 	load_slots(tick);
 	tick->segments = tick_segments();
 	take_customers(tick);
-	sync_identities(tick);
+	tell_contacts(tick, sync_identities(tick));
 	tell_interested(tick);
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -611,6 +644,8 @@ crm_segment_tick(PG_FUNCTION_ARGS)
 			if (!slot_load(slots))
 			{
 				slot_begin();
+				/* of what came before, nobody was told */
+				listeners_tell((Datum) 0);
 				tick->routed = tick_route_changes();
 			}
 			PopActiveSnapshot();

@@ -59,6 +59,8 @@ INSERT INTO not_dumped VALUES
 	('crm.heard', 'the first refresh of a tick puts everybody into it'),
 	('crm.follower', 'has its rows from the script'),
 	('crm.segment_reference', 'likewise'),
+	('crm.listener_queue', 'with the first tick everybody is told'),
+	('crm.listener_queue_seq', 'the order of it'),
 	('crm.handed', 'the rate of the last seconds'),
 	('crm.tick_error', 'errors of this server'),
 	('crm.tick_error_id_seq', 'their ids');

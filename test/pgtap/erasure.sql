@@ -35,6 +35,7 @@ INSERT INTO exempt VALUES
 	('guard', 'conditions, written by people'),
 	('handed', 'numbers'),
 	('lease', 'numbers of messages'),
+	('listener', 'segments'),
 	('promo_code', 'codes, which are nobody''s here; orders for which a person redeemed some are erased besides'),
 	('retention', 'names of tables'),
 	('rfm_map', 'names of classes'),
@@ -84,8 +85,9 @@ SELECT is_empty($$
 	 WHERE a.attname <> ALL (t.columns)
 	   -- a table's own numbers
 	   AND (o.relname, a.attname) NOT IN (('code_redemption', 'code_id'), ('consent', 'consent_id'), ('customer_code', 'code_id'),
-										  ('delivery', 'message_id'), ('heard', 'seq'), ('membership_change', 'change_id'),
-										  ('merge_log', 'merge_id'), ('message', 'message_id'), ('message', 'run_id'), ('message', 'token'),
+										  ('delivery', 'message_id'), ('heard', 'seq'), ('listener_queue', 'seq'),
+										  ('membership_change', 'change_id'), ('merge_log', 'merge_id'), ('message', 'message_id'),
+										  ('message', 'run_id'), ('message', 'token'),
 										  ('occurrence_queue', 'seq'), ('outbox', 'message_id'), ('outbox', 'token'), ('pending', 'seq'),
 										  ('run', 'run_id'), ('run_step', 'entry_id'), ('run_step', 'run_id'), ('score_change', 'change_id'),
 										  ('task', 'run_id'), ('task', 'task_id'))
@@ -131,6 +133,7 @@ BEGIN
 	INSERT INTO crm.occurrence_queue VALUES (1000000 + customer % 1000, second, 1, 'order', now(), now());
 	INSERT INTO crm.interest VALUES (customer);
 	INSERT INTO crm.heard (customer_id) VALUES (customer);
+	INSERT INTO crm.listener_queue (listener, customer_id) VALUES ('regress', customer);
 	PERFORM crm.enqueue_message(customer, 'email', 'none', jsonb_build_object('text', payload));
 	INSERT INTO crm.delivery VALUES (customer, 1, 'click', payload, now(), jsonb_build_object('url', payload));
 	INSERT INTO crm.run (customer_id, campaign_id, version, occurrence, entry, begun_at, state, step_at, looked_at, event)
