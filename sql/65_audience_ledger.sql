@@ -19,7 +19,8 @@ CREATE TABLE crm.audience (
 	purpose		text NOT NULL,
 	hash_form	text NOT NULL CHECK (hash_form IN ('sha256', 'sha256_digits')),
 	created_at	timestamptz NOT NULL,
-	stopped		timestamptz
+	stopped		timestamptz,
+	walked_to	bigint DEFAULT -9223372036854775808
 );
 COMMENT ON TABLE crm.audience IS 'ad audiences: lists of people at ad networks; crm.audience_size shows how each stands';
 COMMENT ON COLUMN crm.audience.audience IS 'its name';
@@ -29,6 +30,8 @@ COMMENT ON COLUMN crm.audience.segment_id IS 'the segment whose members are in i
 COMMENT ON COLUMN crm.audience.purpose IS 'for which purpose people must have agreed on the channel';
 COMMENT ON COLUMN crm.audience.hash_form IS 'how addresses are hashed, see crm.audience_hash()';
 COMMENT ON COLUMN crm.audience.created_at IS 'when it was made';
+COMMENT ON COLUMN crm.audience.walked_to IS
+'crm.advance_audiences() is looking at everybody in it, portion by portion, and has come to this customer; NULL: it is done, and looks at those only of whom it is told';
 COMMENT ON COLUMN crm.audience.stopped IS 'when it was dropped: nobody is wanted in it any more, and it goes with the last hash';
 
 CREATE TABLE crm.audience_member (
@@ -49,7 +52,7 @@ CREATE TABLE crm.audience_link (
 	PRIMARY KEY (customer_id, audience_id, hash)
 );
 CREATE INDEX audience_link_hash_idx ON crm.audience_link (audience_id, hash);
-COMMENT ON TABLE crm.audience_link IS 'for whose sake a hash is wanted in an audience; kept by crm.sync_audience(). A hash of several people has a row for each';
+COMMENT ON TABLE crm.audience_link IS 'for whose sake a hash is wanted in an audience; kept by crm.advance_audiences() and crm.sync_audience(). A hash of several people has a row for each';
 COMMENT ON COLUMN crm.audience_link.customer_id IS 'whose address it is; of a merged one, the id by which it came';
 COMMENT ON COLUMN crm.audience_link.audience_id IS 'in which audience';
 COMMENT ON COLUMN crm.audience_link.hash IS 'the hash of the address, as by crm.audience_hash()';
