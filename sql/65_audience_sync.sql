@@ -55,12 +55,7 @@ BEGIN
 			DETAIL = 'Ad networks take e-mail addresses and phone numbers.',
 			HINT = 'Define one for the network, for example crm.define_channel(''ad:google'', ''email'').';
 	END IF;
-	IF create_audience.purpose !~ '^[a-z][a-z0-9_]*$' OR length(create_audience.purpose) > 63 THEN
-		RAISE EXCEPTION USING
-			ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('invalid purpose "%s"', create_audience.purpose),
-			DETAIL = 'Its name is of small letters, digits and underscores.';
-	END IF;
+	PERFORM crm.check_purpose(create_audience.purpose);
 	IF create_audience.hash_form NOT IN ('sha256', 'sha256_digits') THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'invalid_parameter_value',

@@ -1,5 +1,56 @@
 -- Ad audiences: what workers are given to tell the network, what they answer, and what the network says it has.
 
+CREATE FUNCTION crm.outdated_uploads(audience_id int, entries bigint[], at timestamptz) RETURNS bigint[]
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	segment CONSTANT crm.segment := (SELECT s FROM crm.audience AS a JOIN crm.segment AS s USING (segment_id)
+									  WHERE a.audience_id = outdated_uploads.audience_id);
+	uploads bigint[];
+	people bigint[];
+	members bigint[];
+BEGIN
+	IF segment.segment_id IS NULL THEN
+		RETURN '{}';
+	END IF;
+	uploads := ARRAY(SELECT l.entry_id FROM crm.audience_ledger AS l
+					  WHERE l.entry_id = ANY (outdated_uploads.entries) AND l.state IN ('add', 'adding'));
+	people := ARRAY(SELECT DISTINCT crm.resolve_customer(k.customer_id)
+					  FROM crm.audience_ledger AS l
+					  JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
+					 WHERE l.entry_id = ANY (uploads));
+	IF cardinality(people) = 0 THEN
+		RETURN '{}';
+	ELSIF segment.predicate IS NULL THEN
+		members := ARRAY(SELECT p.customer_id
+						   FROM crm.ids_of_customers(people) AS p
+						   JOIN crm.static_member AS s ON s.customer_id = p.id AND s.segment_id = segment.segment_id);
+	ELSE
+		BEGIN
+			members := ARRAY(SELECT people[a.number]
+							   FROM crm.ask_customers(segment.predicate, people, array_fill(outdated_uploads.at, ARRAY[cardinality(people)]),
+													  array_fill(NULL::timestamptz, ARRAY[cardinality(people)]),
+													  array_fill(NULL::text, ARRAY[cardinality(people)]),
+													  array_fill(NULL::timestamptz, ARRAY[cardinality(people)])) AS a
+							  WHERE a.truth);
+		EXCEPTION WHEN OTHERS THEN
+			-- facts that cannot be read just now: uploads wait, removals do not
+			members := '{}';
+		END;
+	END IF;
+	RETURN ARRAY(SELECT u FROM unnest(uploads) AS u
+				  WHERE NOT EXISTS (SELECT FROM crm.audience_ledger AS l
+									  JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
+									 WHERE l.entry_id = u AND crm.resolve_customer(k.customer_id) = ANY (members))
+					AND EXISTS (SELECT FROM crm.audience_ledger AS l
+								  JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
+								 WHERE l.entry_id = u));
+END
+$function$;
+COMMENT ON FUNCTION crm.outdated_uploads(int, bigint[], timestamptz) IS
+'which of some entries are to be uploaded, but are of nobody who is in the audience''s segment by the facts of an instant: what is stored of members follows some moments later. All that are to be uploaded where the facts cannot be read';
+
 CREATE FUNCTION crm.claim_audience(audience text, max int DEFAULT 1000, lease interval DEFAULT '5 minutes', at timestamptz DEFAULT crm.now())
 	RETURNS TABLE (entry_id bigint, operation text, hash text, token bigint)
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -14,6 +65,7 @@ DECLARE
 	held bigint[];
 	passed bigint[] := '{}';
 	doubtful bigint[];
+	outdated bigint[];
 	hashes bytea[];
 	n int;
 BEGIN
@@ -76,6 +128,12 @@ BEGIN
 			PERFORM crm.settle_audiences(array_fill(id, ARRAY[cardinality(hashes)]), hashes, claim_audience.at);
 		ELSE
 			passed := passed || doubtful;
+		END IF;
+		-- Nor by the facts, with which the next tick will store who is in the segment
+		outdated := crm.outdated_uploads(id, held, claim_audience.at);
+		IF cardinality(outdated) > 0 THEN
+			UPDATE crm.audience_ledger AS l SET next_at = claim_audience.at + interval '1 minute' WHERE l.entry_id = ANY (outdated);
+			passed := passed || outdated;
 		END IF;
 
 		UPDATE crm.audience_ledger AS l

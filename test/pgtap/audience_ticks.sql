@@ -154,16 +154,16 @@ DELETE FROM public.regress_users WHERE id = 5;
 CALL crm.run_ticks();
 SELECT is_empty($$SELECT * FROM pg_temp.work() WHERE audience <> 'buyers'$$, 'who is gone before the worker comes was never there');
 
--- editing and dropping a segment
+-- editing a segment, and dropping one with its audience
 SELECT set_eq($$SELECT crm.members('buyers')$$, '{1,2,4}'::bigint[], 'three are left');
 SELECT is("leave", 1::bigint, 'a segment gets another definition')
   FROM crm.alter_segment('buyers', 'has order in last 7 days and count(order) >= 2');
 CALL crm.run_ticks();
 SELECT set_eq($$SELECT * FROM pg_temp.work() WHERE audience = 'buyers'$$,
 	$$VALUES ('buyers', 'remove', pg_temp.mail('dora'))$$, 'by which dora is out');
-SELECT crm.drop_segment('friends') \g /dev/null
+SELECT crm.drop_audience('friends'), crm.drop_segment('friends') \g /dev/null
 CALL crm.run_ticks();
-SELECT set_eq($$SELECT * FROM pg_temp.work()$$, $$VALUES ('friends', 'remove', pg_temp.phone(1))$$, 'where the segment is dropped nobody is in it');
+SELECT set_eq($$SELECT * FROM pg_temp.work()$$, $$VALUES ('friends', 'remove', pg_temp.phone(1))$$, 'where audience and segment are dropped nobody is in it');
 
 -- what was not captured
 BEGIN;

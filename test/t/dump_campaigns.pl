@@ -210,7 +210,7 @@ my $tables = q{SELECT t.name, x.rows
 my %state = (
 	tables => $tables,
 	sequences => q{SELECT schemaname, sequencename, last_value FROM pg_sequences
-		WHERE sequencename NOT IN ('change_log_lost', 'pending_seq', 'tick_error_id_seq') ORDER BY 1, 2},
+		WHERE sequencename NOT IN ('change_log_lost', 'listener_queue_seq', 'pending_seq', 'tick_error_id_seq') ORDER BY 1, 2},
 	campaigns => 'SELECT * FROM crm.campaigns',
 	drawn => q{SELECT campaign, crm.campaign_to_json(campaign) FROM crm.campaign ORDER BY 1},
 	versions => q{SELECT campaign, v.version, crm.campaign_to_json(campaign, v.version)

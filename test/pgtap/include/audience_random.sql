@@ -122,7 +122,7 @@ BEGIN
 	SELECT x.*, (ARRAY['ack', 'ack', 'ack', 'ack', 'late', 'late', 'lost', 'lost, not done', 'nack', 'nack'])[1 + floor(random() * 10)::int] AS answer
 	  FROM crm.claim_audience(whose, 1 + floor(random() * 40)::int) AS x;
 	INSERT INTO public.regress_wrong
-	SELECT step, 'added what nobody wants', g.hash FROM given AS g WHERE g.operation = 'add' AND g.hash NOT IN (SELECT * FROM pg_temp.expected(whose));
+	SELECT step, 'added what nobody wants', format('%s: %s', whose, g.hash) FROM given AS g WHERE g.operation = 'add' AND g.hash NOT IN (SELECT * FROM pg_temp.expected(whose));
 	INSERT INTO public.regress_wrong
 	SELECT step, 'removed what was not there', g.hash
 	  FROM given AS g
