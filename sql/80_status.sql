@@ -118,6 +118,11 @@ CREATE VIEW crm.status (item, state, detail) AS
 						   FROM crm.audience_ledger AS l
 						  WHERE l.audience_id = a.audience_id AND l.state = 'refused') AS u
 	UNION ALL
+	SELECT 'ad audiences follow', pg_catalog.count(*)::text, 'changes are to be looked at, by the next tick or crm.sync_audience()'
+	  FROM crm.listener_queue AS q
+	 WHERE q.listener = 'audience'
+	HAVING pg_catalog.count(*) > 0
+	UNION ALL
 	(SELECT 'last error', e.at::text, e.sqlstate || CASE WHEN pg_catalog.has_column_privilege('crm.tick_error', 'message', 'SELECT') THEN ': ' || e.message ELSE '' END
 	   FROM crm.tick_error AS e
 	  ORDER BY e.error_id DESC

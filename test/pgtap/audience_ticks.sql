@@ -29,7 +29,7 @@ CREATE PROCEDURE public.regress_order(whose bigint) LANGUAGE sql AS
 -- How many have waited to be looked at
 CREATE FUNCTION pg_temp.waiting() RETURNS bigint LANGUAGE sql AS $$SELECT count(*) FROM crm.listener_queue$$;
 
-SELECT plan(74) AS p \gset
+SELECT plan(75) AS p \gset
 \echo :p
 
 -- no audience
@@ -215,6 +215,7 @@ SELECT set_eq('SELECT done, more, next FROM crm.advance_audiences(20)', 'SELECT 
 SELECT crm.record_consent(101, 'ad:call') \g /dev/null
 SELECT crm.tick() \g /dev/null
 SELECT is(pg_temp.waiting(), 1::bigint, 'nor of whom was told');
+SELECT is((SELECT s.state FROM crm.status AS s WHERE s.item = 'ad audiences follow'), '1', 'which one can see');
 SELECT is((added, removed)::text, '(0,0)', 'when all are brought up to date') FROM crm.sync_audience();
 SELECT is(pg_temp.waiting(), 0::bigint, 'he has been looked at');
 SELECT count(*) FROM pg_temp.work() \g /dev/null
