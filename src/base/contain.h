@@ -14,4 +14,13 @@
 typedef void (*Contained) (void *argument);
 extern ErrorData *contain(Contained what, void *argument);
 
+/*
+ * Does it for count things together, and if that has an error, for each by itself, so that one keeps no others from it; but not
+ * where the error is none of theirs, as that of a table which is not there, or is locked. Each that has one is told. Beside
+ * parallel workers there is no subtransaction: there the error is the caller's.
+ */
+typedef void (*ContainedOfMany) (void *argument, int first, int count);
+typedef void (*ContainedFailure) (void *argument, int number, const char *error);
+extern void contain_each(int count, ContainedOfMany what, ContainedFailure failed, void *argument);
+
 #endif							/* CRM_CONTAIN_H */

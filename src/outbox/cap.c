@@ -121,7 +121,10 @@ counts_from(const Auction *auction)
 	foreach(cell, auction->caps)
 	{
 		const Cap  *cap = lfirst(cell);
-		int64		days = cap->per == NULL ? 32 : (int64) cap->per->month * 31 + cap->per->day + cap->per->time / USECS_PER_DAY + 3;
+		int64		days = 32;
+
+		if (cap->per != NULL)
+			days = (int64) cap->per->month * (cap->per->month < 0 ? 28 : 31) + cap->per->day + cap->per->time / USECS_PER_DAY + 3;
 
 		from = Min(from, auction->at - days * USECS_PER_DAY);
 	}
@@ -323,6 +326,23 @@ take_place(DueMessage *message, List *rooms, TimestampTz at)
 	}
 }
 
+/* Of whom it is not known which day it is. */
+static void
+put_off_unzoned(const Cap *cap, const Zones *zones, DueMessage *messages, int count, TimestampTz at)
+{
+	for (int i = 0; i < count; i++)
+	{
+		DueMessage *message = &messages[i];
+		const char *error;
+
+		if (message->verdict != NULL || message->transactional || !binds(cap, message->channel, message->purpose))
+			continue;
+		error = zone_error(zones, message->person);
+		if (error != NULL)
+			due_put_off(message, error, at);
+	}
+}
+
 /* By person; of each in the order in which they go first. */
 static int
 bid_compare(const void *a, const void *b)
@@ -355,8 +375,13 @@ decide_by_caps(DueMessage *messages, int count, TimestampTz at, const Zones **zo
 	persons = due_persons(messages, count, true, &npersons);
 	foreach(cell, auction.caps)
 	{
-		if (((const Cap *) lfirst(cell))->calendar != NULL && *zones == NULL)
+		const Cap  *cap = lfirst(cell);
+
+		if (cap->calendar == NULL)
+			continue;
+		if (*zones == NULL)
 			*zones = zones_load(npersons, persons);
+		put_off_unzoned(cap, *zones, messages, count, at);
 	}
 	auction.zones = *zones;
 	load_had(&auction, npersons, persons);

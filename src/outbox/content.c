@@ -47,28 +47,23 @@ used_template(List **used, const char *template, const char *channel, const char
 	return result;
 }
 
-/* The attributes of customers whom their template names, by the number of the message. */
-static Jsonb **
-read_attributes(const Claim *claim, UsedTemplate *const *templates)
+/* Reading the attributes of customers whom their template names. */
+typedef struct Attributes
+{
+	Claim	   *claim;
+	int		   *numbers;		/* of messages */
+	int64	   *persons;
+	Jsonb	  **attributes;		/* by the number of the message */
+} Attributes;
+
+static void
+read_attributes(void *argument, int first, int count)
 {
 	static SPIPlanPtr kept = NULL;
+	Attributes *reading = argument;
 	Oid			types[] = {INT8ARRAYOID};
-	Jsonb	  **attributes = palloc0(sizeof(Jsonb *) * (Size) claim->count);
-	int		   *numbers = palloc(sizeof(int) * (Size) claim->count);
-	int64	   *persons = palloc(sizeof(int64) * (Size) claim->count);
-	int			count = 0;
-	Datum		values[1];
+	Datum		values[] = {feed_id_array(count, reading->persons + first)};
 
-	for (int i = 0; i < claim->count; i++)
-	{
-		if (templates[i] == NULL || !templates[i]->names_customer)
-			continue;
-		numbers[count] = i;
-		persons[count++] = claim->messages[i].person;
-	}
-	if (count == 0)
-		return attributes;
-	values[0] = feed_id_array(count, persons);
 	kept_execute(&kept, "SELECT (SELECT jsonb_object_agg(a.name, a.value) FROM crm.attributes_of(crm.profile_of_kinds(p.person, '{}')) AS a) "
 				 "FROM unnest($1) WITH ORDINALITY AS p(person, n) ORDER BY p.n", 1, types, values, NULL, true);
 	for (int i = 0; i < count; i++)
@@ -77,10 +72,43 @@ read_attributes(const Claim *claim, UsedTemplate *const *templates)
 		Datum		value = row_datum(i, 1, &isnull);
 
 		if (!isnull)
-			attributes[numbers[i]] = DatumGetJsonbPCopy(value);
+			reading->attributes[reading->numbers[first + i]] = DatumGetJsonbPCopy(value);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	return attributes;
+}
+
+/* The customer's feed is to be mended, and then it goes. */
+static void
+cannot_read(void *argument, int number, const char *error)
+{
+	Attributes *reading = argument;
+
+	due_put_off(&reading->claim->messages[reading->numbers[number]], error, reading->claim->at);
+}
+
+static Jsonb **
+attributes_named(Claim *claim, UsedTemplate **templates)
+{
+	Attributes	reading = {.claim = claim};
+	int			count = 0;
+
+	reading.attributes = palloc0(sizeof(Jsonb *) * (Size) claim->count);
+	reading.numbers = palloc(sizeof(int) * (Size) claim->count);
+	reading.persons = palloc(sizeof(int64) * (Size) claim->count);
+	for (int i = 0; i < claim->count; i++)
+	{
+		if (templates[i] == NULL || !templates[i]->names_customer)
+			continue;
+		reading.numbers[count] = i;
+		reading.persons[count++] = claim->messages[i].person;
+	}
+	contain_each(count, read_attributes, cannot_read, &reading);
+	for (int i = 0; i < claim->count; i++)
+	{
+		if (claim->messages[i].verdict != NULL)
+			templates[i] = NULL;
+	}
+	return reading.attributes;
 }
 
 static void
@@ -148,37 +176,44 @@ make_context(const DueMessage *message, const Candidate *candidate, Jsonb *attri
 	return context;
 }
 
-/* The messages from "first" on, count of them. */
 typedef struct Filling
 {
 	Claim	   *claim;
-	UsedTemplate *const *templates;
-	Jsonb	  **attributes;
-	int			first;
-	int			count;
+	UsedTemplate **templates;	/* by the number of the message; NULL: it is not to go */
+	Jsonb	  **attributes;		/* likewise */
 } Filling;
 
 static void
-fill(void *argument)
+fill(void *argument, int first, int count)
 {
 	Filling    *filling = argument;
 
-	for (int i = filling->first; i < filling->first + filling->count; i++)
+	for (int i = first; i < first + count; i++)
 	{
 		const DueMessage *message = &filling->claim->messages[i];
 		Candidate  *candidate = &filling->claim->candidates[i];
 
-		if (filling->templates[i] == NULL)
-			continue;
-		candidate->content = template_render(filling->templates[i]->parts, make_context(message, candidate, filling->attributes[i]));
+		candidate->content = NULL;
+		if (filling->templates[i] != NULL)
+			candidate->content = template_render(filling->templates[i]->parts, make_context(message, candidate, filling->attributes[i]));
 	}
+}
+
+static void
+cannot_fill(void *argument, int number, const char *error)
+{
+	Filling    *filling = argument;
+
+	filling->claim->candidates[number].content = NULL;
+	if (filling->templates[number] != NULL)
+		filling->claim->candidates[number].error = error;
 }
 
 void
 claim_render(Claim *claim)
 {
 	UsedTemplate **templates = palloc0(sizeof(UsedTemplate *) * (Size) Max(claim->count, 1));
-	Filling		filling = {.claim = claim, .templates = templates, .count = claim->count};
+	Filling		filling = {.claim = claim, .templates = templates};
 	List	   *used = NIL;
 
 	for (int i = 0; i < claim->count; i++)
@@ -192,17 +227,6 @@ claim_render(Claim *claim)
 			templates[i] = NULL;
 		}
 	}
-	filling.attributes = read_attributes(claim, templates);
-	if (contain(fill, &filling) == NULL)
-		return;
-	for (filling.first = 0, filling.count = 1; filling.first < claim->count; filling.first++)
-	{
-		Candidate  *candidate = &claim->candidates[filling.first];
-		ErrorData  *error;
-
-		candidate->content = NULL;
-		error = contain(fill, &filling);
-		if (error != NULL)
-			candidate->error = error->message;
-	}
+	filling.attributes = attributes_named(claim, templates);
+	contain_each(claim->count, fill, cannot_fill, &filling);
 }

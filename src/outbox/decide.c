@@ -17,6 +17,17 @@
 #include "feed/feed.h"
 #include "outbox/decide_private.h"
 
+/* What cannot be decided because of an error is tried again. */
+#define ERROR_DELAY (5 * USECS_PER_MINUTE)
+
+void
+due_put_off(DueMessage *message, const char *error, TimestampTz at)
+{
+	message->verdict = psprintf("error: %s", error);
+	message->put_off = true;
+	message->until = at + ERROR_DELAY;
+}
+
 int64 *
 due_persons(const DueMessage *messages, int count, bool undecided, int *npersons)
 {

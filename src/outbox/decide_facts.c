@@ -4,15 +4,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "utils/memutils.h"
 
 #include "base/contain.h"
 #include "compat.h"
 #include "outbox/decide_private.h"
 #include "segment/inquiry.h"
-
-/* What cannot be decided because of an error is tried again. */
-#define ERROR_DELAY (5 * USECS_PER_MINUTE)
 
 /* What is asked of the customer's facts. */
 typedef enum FactQuestion
@@ -41,33 +38,32 @@ question_of(const Decision *decision, const DueMessage *message, FactQuestion wh
 
 typedef struct Inquiry
 {
+	const Decision *decision;
 	const Predicate *predicate;
 	Asked	   *asked;
-	int			count;
 } Inquiry;
 
 static void
-ask(void *argument)
+ask(void *argument, int first, int count)
 {
-	Inquiry    *inquiry = argument;
+	const Inquiry *inquiry = argument;
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "crm inquiry", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
 
-	inquire(inquiry->predicate, inquiry->asked, inquiry->count);
+	inquire(inquiry->predicate, inquiry->asked + first, count);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(memory);
 }
 
-static ErrorData *
-ask_contained(Inquiry *inquiry)
+static void
+cannot_ask(void *argument, int number, const char *error)
 {
-	/* there is no subtransaction beside parallel workers, where somebody only wants to know */
-	if (!IsInParallelMode())
-		return contain(ask, inquiry);
-	ask(inquiry);
-	return NULL;
+	const Inquiry *inquiry = argument;
+
+	due_put_off(&inquiry->decision->messages[inquiry->asked[number].number], error, inquiry->decision->at);
 }
 
-/*
- * Each predicate is asked of all together. What cannot be answered, as when the shop has changed a table under its feed, waits:
- * it is not to keep the channel from others, such as an order's confirmation.
- */
+/* Each predicate is asked of all together. What cannot be answered, as when the shop has changed a table under its feed, waits. */
 static void
 decide_by(Decision *decision, FactQuestion which)
 {
@@ -78,7 +74,6 @@ decide_by(Decision *decision, FactQuestion which)
 	{
 		const Predicate *predicate = question_of(decision, &decision->messages[i], which);
 		Asked	   *asked;
-		ErrorData  *error;
 		int			count = 0;
 
 		if (is_asked[i] || decision->messages[i].verdict != NULL || predicate == NULL)
@@ -107,18 +102,14 @@ decide_by(Decision *decision, FactQuestion which)
 			}
 			count++;
 		}
-		error = ask_contained(&(Inquiry) {predicate, asked, count});
+		contain_each(count, ask, cannot_ask, &(Inquiry) {decision, predicate, asked});
 		for (int a = 0; a < count; a++)
 		{
 			DueMessage *message = &decision->messages[asked[a].number];
 
-			if (error != NULL)
-			{
-				message->verdict = psprintf("error: %s", error->message);
-				message->put_off = true;
-				message->until = decision->at + ERROR_DELAY;
-			}
-			else if (!asked[a].known)
+			if (message->verdict != NULL)
+				continue;
+			if (!asked[a].known)
 				message->verdict = "gone";
 			else if (asked[a].truth == (which == ASK_GOAL))
 				message->verdict = reasons[which];

@@ -69,6 +69,7 @@ decide_by_quiet_hours(Decision *decision)
 		{
 			DueMessage *message = &decision->messages[i];
 			const QuietEnd *end;
+			const char *error;
 
 			if (message->verdict != NULL || message->transactional || strcmp(message->channel, channel) != 0)
 				continue;
@@ -78,6 +79,12 @@ decide_by_quiet_hours(Decision *decision)
 				int64	   *persons = due_persons(decision->messages, decision->count, true, &npersons);
 
 				decision->zones = zones_load(npersons, persons);
+			}
+			error = zone_error(decision->zones, message->person);
+			if (error != NULL)
+			{
+				due_put_off(message, error, decision->at);
+				continue;
 			}
 			end = quiet_end(&known, decision, message->channel, zone_of(decision->zones, message->person), from, to);
 			if (end->is_quiet)

@@ -37,6 +37,9 @@ typedef struct DueMessage
 	const char *address;
 } DueMessage;
 
+/* What cannot be decided because of an error is tried again soon: it is not to keep others waiting, such as an order's confirmation. */
+extern void due_put_off(DueMessage *message, const char *error, TimestampTz at);
+
 /* The persons of messages, or of those that are not decided against, each once, ascending. */
 extern int64 *due_persons(const DueMessage *messages, int count, bool undecided, int *npersons);
 

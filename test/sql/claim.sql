@@ -373,6 +373,44 @@ ALTER TABLE orders_of_old RENAME TO orders;
 SELECT customer FROM claim(at => '2026-03-02 09:04:59Z');
 SELECT customer FROM claim(at => '2026-03-02 09:05Z');
 
+-- nor does what is wrong of one customer: not what is asked of him, nor his attributes, nor his time zone
+CALL fresh();
+ALTER TABLE users ADD COLUMN age text;
+ALTER TABLE orders ADD COLUMN amount text;
+SELECT define_customers('SELECT id AS customer_id, name, email, phone, CASE WHEN age IS NULL THEN timezone ELSE age::int::text END AS timezone FROM public.users');
+SELECT define_event('order', 'SELECT user_id AS customer_id, at, amount::numeric AS amount FROM public.orders');
+INSERT INTO orders VALUES (22, '2026-03-01Z', '1'), (23, '2026-03-01Z', 'one');
+SELECT enqueue_message(n, 'email', 'hello', condition => 'sum(order.amount) < 10') FROM generate_series(22, 24) AS n;
+SELECT customer FROM claim();
+SELECT message_id, reason FROM waiting WHERE token IS NULL;
+CALL fresh();
+UPDATE users SET age = 'old' WHERE id = 25;
+SELECT set_template('named', 'email', '{"text": "Hi {{customer.name}}"}'), set_template('again', 'email', '{"text": "Hi"}');
+SELECT send_message(n, 'email', 'named') FROM generate_series(24, 26) AS n;
+SELECT customer FROM claim();
+SELECT message_id, due_at, reason FROM waiting WHERE token IS NULL;
+CALL fresh();
+SELECT set_channel_rule('email', '21:00', '08:00');
+SELECT enqueue_message(n, 'email', 'again', transactional => n = 27) FROM generate_series(24, 27) AS n;
+SELECT customer FROM claim();
+SELECT message_id, reason FROM waiting WHERE token IS NULL;
+CALL fresh();
+SELECT set_cap('daily', 1, calendar => 'day', channels => '{email}');
+SELECT enqueue_message(n, 'email', 'again') FROM generate_series(24, 26) AS n;
+SELECT enqueue_message(25, 'sms', 'hello');
+SELECT customer FROM claim();
+SELECT customer FROM claim('sms');
+SELECT message_id, reason FROM waiting WHERE token IS NULL;
+-- and where it is all of them, only what needs to know waits
+CALL fresh();
+ALTER TABLE users RENAME TO users_of_old;
+SELECT send_message(24, 'email', 'named') AS named, send_message(25, 'email', 'again') AS plain;
+SELECT customer FROM claim();
+SELECT message_id, reason FROM waiting WHERE token IS NULL;
+ALTER TABLE users_of_old RENAME TO users;
+DELETE FROM orders WHERE amount IS NOT NULL;
+UPDATE users SET age = NULL;
+
 -- zones are what PostgreSQL takes for one
 SELECT z, is_timezone(z) FROM unnest('{Europe/Berlin,europe/berlin,UTC,MSK,Moscow,"",+03,Etc/GMT-3}'::text[]) AS z;
 
