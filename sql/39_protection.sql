@@ -215,6 +215,8 @@ BEGIN
 	IF n > 0 THEN
 		erased := jsonb_build_object('audience_link', n);
 	END IF;
+	-- Whoever says what became of a message locks its place in the outbox before its record
+	PERFORM FROM crm.outbox AS o WHERE o.customer_id = ANY (ids) ORDER BY o.message_id FOR UPDATE;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE %s', handled.relation,
 					   (SELECT string_agg(format('t.%I = ANY ($1)', c), ' OR ') FROM unnest(handled.columns) AS c))
@@ -431,6 +433,7 @@ BEGIN
 	  FROM crm.code_redemption AS r
 	  JOIN crm.erased_customer AS e ON e.customer_id = r.customer_id
 	 WHERE c.pool = r.pool AND c.code_id = r.code_id AND c.reference IS NOT NULL;
+	PERFORM FROM crm.outbox AS o WHERE o.customer_id IN (SELECT e.customer_id FROM crm.erased_customer AS e) ORDER BY o.message_id FOR UPDATE;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE %s', handled.relation,
 					   (SELECT string_agg(format('t.%I IN (SELECT e.customer_id FROM crm.erased_customer AS e)', c), ' OR ')

@@ -174,11 +174,16 @@ CREATE FUNCTION crm.set_guard_state(guard_id int, state text) RETURNS void
 BEGIN ATOMIC
 	UPDATE crm.guard AS g SET state = set_guard_state.state
 	 WHERE g.guard_id = set_guard_state.guard_id AND g.state <> set_guard_state.state;
-	-- what was put off because of a pause goes on
-	UPDATE crm.outbox AS o SET due_at = m.due_at, reason = NULL
-	  FROM crm.message AS m
-	 WHERE set_guard_state.state <> 'paused' AND o.reason = 'paused' AND m.customer_id = o.customer_id AND m.message_id = o.message_id
-	   AND m.guard_id = set_guard_state.guard_id;
+	-- what was put off because of a pause goes on; in the order in which others lock them, too
+	WITH paused AS MATERIALIZED (
+		SELECT o.message_id, m.due_at
+		  FROM crm.outbox AS o
+		  JOIN crm.message AS m ON m.customer_id = o.customer_id AND m.message_id = o.message_id
+		 WHERE set_guard_state.state <> 'paused' AND o.reason = 'paused' AND m.guard_id = set_guard_state.guard_id
+		 ORDER BY o.message_id
+		   FOR UPDATE OF o
+	)
+	UPDATE crm.outbox AS o SET due_at = p.due_at, reason = NULL FROM paused AS p WHERE o.message_id = p.message_id;
 END;
 COMMENT ON FUNCTION crm.set_guard_state(int, text) IS 'on, paused or stopped: see crm.guard';
 
