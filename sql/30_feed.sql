@@ -102,6 +102,7 @@ COMMENT ON INDEX crm.alias_into_id_idx IS 'who was merged into one directly';
 CREATE FUNCTION crm.resolve_customer(id bigint) RETURNS bigint
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE		-- which keeps its plan from query to query
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off						-- and may have made it when nobody was merged
 AS $function$
 BEGIN
 	RETURN coalesce((SELECT a.customer_id FROM crm.alias AS a WHERE a.alias = resolve_customer.id), resolve_customer.id);
@@ -113,9 +114,12 @@ COMMENT ON FUNCTION crm.resolve_customer(bigint) IS
 CREATE FUNCTION crm.ids_of(customer_id bigint) RETURNS bigint[]
 	LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off						-- the plan is kept, and may have been made when nobody was merged
 AS $function$
 BEGIN
-	RETURN ids_of.customer_id || ARRAY(SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id ORDER BY a.alias);
+	-- by customer first, not by alias through all of them
+	RETURN ids_of.customer_id || ARRAY(SELECT i.alias FROM (SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id OFFSET 0) AS i
+										ORDER BY i.alias);
 END
 $function$;
 COMMENT ON FUNCTION crm.ids_of(bigint) IS

@@ -270,23 +270,25 @@ COMMENT ON FUNCTION crm.send_message(bigint, text, text, jsonb, text, text, bool
 CREATE FUNCTION crm.cancel_messages(customer_id bigint, run_id bigint, reason text) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
 AS $function$
 DECLARE
-	result int;
+	-- Step by step, and without a join: its plan is kept, and may have been made while the outbox was small
+	ids bigint[] := ARRAY(SELECT m.message_id FROM crm.message AS m
+						   WHERE m.customer_id = cancel_messages.customer_id AND m.run_id = cancel_messages.run_id AND m.state = 'queued');
+	given timestamptz[];
 BEGIN
+	IF ids = '{}' THEN
+		RETURN 0;
+	END IF;
 	WITH gone AS (
-		DELETE FROM crm.outbox AS o
-		 USING crm.message AS m
-		 WHERE m.customer_id = cancel_messages.customer_id AND m.run_id = cancel_messages.run_id AND m.state = 'queued'
-		   AND o.message_id = m.message_id AND o.token IS NULL
-		RETURNING o.message_id, o.handed_at
+		DELETE FROM crm.outbox AS o WHERE o.message_id = ANY (ids) AND o.token IS NULL RETURNING o.message_id, o.handed_at
 	)
+	SELECT coalesce(array_agg(g.message_id), '{}'), array_agg(g.handed_at) INTO ids, given FROM gone AS g;
 	UPDATE crm.message AS m
-	   SET state = 'cancelled', reason = cancel_messages.reason, handed_at = g.handed_at, finished_at = crm.now()
-	  FROM gone AS g
-	 WHERE m.customer_id = cancel_messages.customer_id AND m.message_id = g.message_id;
-	GET DIAGNOSTICS result = ROW_COUNT;
-	RETURN result;
+	   SET state = 'cancelled', reason = cancel_messages.reason, handed_at = given[array_position(ids, m.message_id)], finished_at = crm.now()
+	 WHERE m.message_id = ANY (ids);
+	RETURN cardinality(ids);
 END
 $function$;
 COMMENT ON FUNCTION crm.cancel_messages(bigint, bigint, text) IS

@@ -23,6 +23,9 @@ SELECT pg_catalog.pg_extension_config_dump('crm.delivery', '');
 -- The sender's word
 ------------------------------------------------------------------------------------------------------------------
 
+-- Plans are kept, and may have been made while the tables were small, when one index seems as good as another. So these find messages
+-- by their ids only: they join nothing to them, and ask of the lane as no index can.
+
 CREATE FUNCTION crm.ack_messages(message_ids bigint[], token bigint, provider_ids text[] DEFAULT NULL, at timestamptz DEFAULT crm.now())
 	RETURNS int
 	AS 'MODULE_PATHNAME', 'crm_outbox_ack_messages'
@@ -51,13 +54,14 @@ CREATE FUNCTION crm.nack_message(message_id bigint, token bigint, error text DEF
 								 permanent boolean DEFAULT false, at timestamptz DEFAULT crm.now()) RETURNS text
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
 AS $function$
 DECLARE
 	queued crm.outbox;
 	rule crm.channel_rule;
 BEGIN
 	SELECT o.* INTO queued FROM crm.outbox AS o
-	 WHERE o.message_id = nack_message.message_id AND o.lane >= 0 AND o.token = nack_message.token FOR UPDATE;
+	 WHERE o.message_id = nack_message.message_id AND o.lane <> -1 AND o.token = nack_message.token FOR UPDATE;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
@@ -82,6 +86,7 @@ COMMENT ON FUNCTION crm.nack_message(bigint, bigint, text, interval, boolean, ti
 CREATE FUNCTION crm.release_messages(message_ids bigint[], token bigint) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
 AS $function$
 DECLARE
 	result int;
@@ -89,7 +94,7 @@ BEGIN
 	-- back to their places in the queue, which they have never left
 	UPDATE crm.outbox AS o
 	   SET attempts = o.attempts - 1, token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL
-	 WHERE o.message_id = ANY (release_messages.message_ids) AND o.lane >= 0 AND o.token = release_messages.token;
+	 WHERE o.message_id = ANY (release_messages.message_ids) AND o.lane <> -1 AND o.token = release_messages.token;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	IF result > 0 THEN
 		PERFORM crm.forget_positions();
@@ -103,47 +108,48 @@ COMMENT ON FUNCTION crm.release_messages(bigint[], bigint) IS
 CREATE FUNCTION crm.expire_leases(at timestamptz DEFAULT crm.now(), channel text DEFAULT NULL) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+	SET enable_bitmapscan = off						-- nor are all leases to be sorted, for the first hundred
 AS $function$
 DECLARE
-	leases crm.lease[];
+	result int := 0;
+	lease crm.lease;
 	ended bigint[];
+	lost bigint[];
+	handed timestamptz;
 BEGIN
 	-- Nobody is waited for: what is being acknowledged just now is left to the next time
-	leases := ARRAY(SELECT l
-					  FROM crm.channel AS c
-					 CROSS JOIN LATERAL (
-						SELECT l.* FROM crm.lease AS l
-						 WHERE l.channel = c.channel AND l.until <= expire_leases.at
-						 ORDER BY l.until, l.token LIMIT 100
-						   FOR UPDATE SKIP LOCKED) AS l
-					 WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel);
-	IF cardinality(leases) = 0 THEN
-		RETURN 0;
-	END IF;
-	ended := ARRAY(SELECT o.message_id
-					 FROM unnest(leases) AS l
-					CROSS JOIN LATERAL unnest(l.messages) AS m(message_id)
-					 JOIN crm.outbox AS o ON o.message_id = m.message_id AND o.token = l.token AND o.lane >= 0
-					ORDER BY o.message_id
-					  FOR UPDATE OF o SKIP LOCKED);
-	-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
-	UPDATE crm.outbox AS o
-	   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
-	  FROM crm.channel_rule AS r
-	 WHERE r.channel = o.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
-	WITH unknown AS (
-		UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token IS NOT NULL
-		RETURNING o.message_id, o.customer_id, o.handed_at, o.token
-	)
-	UPDATE crm.message AS m
-	   SET state = 'unknown', reason = 'lease', handed_at = u.handed_at, finished_at = expire_leases.at, token = u.token
-	  FROM unknown AS u
-	 WHERE m.customer_id = u.customer_id AND m.message_id = u.message_id;
-	DELETE FROM crm.lease AS l
-	 USING unnest(leases) AS e
-	 WHERE l.channel = e.channel AND l.until = e.until AND l.token = e.token
-	   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (l.messages) AND o.token = l.token AND o.lane >= 0);
-	RETURN cardinality(ended);
+	FOR lease IN
+		SELECT l.*
+		  FROM crm.channel AS c
+		 CROSS JOIN LATERAL (
+			SELECT l.* FROM crm.lease AS l
+			 WHERE l.channel = c.channel AND l.until <= expire_leases.at
+			 ORDER BY l.until, l.token LIMIT 100
+			   FOR UPDATE SKIP LOCKED) AS l
+		 WHERE expire_leases.channel IS NULL OR c.channel = expire_leases.channel
+	LOOP
+		ended := ARRAY(SELECT o.message_id FROM crm.outbox AS o
+						WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane <> -1
+						ORDER BY o.message_id FOR UPDATE SKIP LOCKED);
+		-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
+		UPDATE crm.outbox AS o
+		   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
+		  FROM crm.channel_rule AS r
+		 WHERE r.channel = lease.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
+		WITH unknown AS (
+			UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token = lease.token RETURNING o.message_id, o.handed_at
+		)
+		SELECT array_agg(u.message_id), min(u.handed_at) INTO lost, handed FROM unknown AS u;
+		UPDATE crm.message AS m
+		   SET state = 'unknown', reason = 'lease', handed_at = handed, finished_at = expire_leases.at, token = lease.token
+		 WHERE m.message_id = ANY (lost);
+		DELETE FROM crm.lease AS l
+		 WHERE l.channel = lease.channel AND l.until = lease.until AND l.token = lease.token
+		   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane <> -1);
+		result := result + cardinality(ended);
+	END LOOP;
+	RETURN result;
 END
 $function$;
 COMMENT ON FUNCTION crm.expire_leases(timestamptz, text) IS
@@ -165,13 +171,14 @@ COMMENT ON FUNCTION crm.unknown_messages(text) IS
 CREATE FUNCTION crm.redrive_messages(message_ids bigint[], token bigint DEFAULT NULL, at timestamptz DEFAULT crm.now()) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
 AS $function$
 DECLARE
 	result int;
 BEGIN
 	-- first what an acknowledgement locks first
 	PERFORM FROM crm.outbox AS o
-	  WHERE o.message_id = ANY (redrive_messages.message_ids) AND o.lane = -1 ORDER BY o.message_id FOR UPDATE;
+	  WHERE o.message_id = ANY (redrive_messages.message_ids) AND o.lane + 0 = -1 ORDER BY o.message_id FOR UPDATE;
 	WITH again AS (
 		UPDATE crm.message AS m
 		   SET state = 'queued', reason = NULL, handed_at = NULL, finished_at = NULL, token = NULL

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "utils/guc.h"
+
 #include "base/kept_plan.h"
 
 SPIPlanPtr
@@ -33,4 +35,19 @@ kept_execute(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types, Datum *va
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+int
+probes_begin(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+probes_end(int probes)
+{
+	AtEOXact_GUC(true, probes);
 }

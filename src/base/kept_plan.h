@@ -21,4 +21,11 @@ extern SPIPlanPtr kept_plan(SPIPlanPtr *kept, const char *sql, int nargs, Oid *t
  */
 extern uint64 kept_execute(SPIPlanPtr *kept, const char *sql, int nargs, Oid *types, Datum *values, const bool *nulls, bool read_only);
 
+/*
+ * What is planned between these two does not read a table whole where an index will do, however small the table is. A plan is kept
+ * when it is a large one, until it is vacuumed or analyzed. Not for statements that read feeds: those are the shop's.
+ */
+extern int	probes_begin(void);
+extern void probes_end(int probes);
+
 #endif							/* CRM_KEPT_PLAN_H */

@@ -52,32 +52,34 @@ struct Reading
 
 /*
  * $1: of the people who have these ids, all ids; without it, of all. Suppressions are joined before the consents are there: those
- * have no address, and a hash join would split its batches for so many NULLs again and again.
+ * have no address, and a hash join would split its batches for so many NULLs again and again. Of some, what is joined is a subquery
+ * with OFFSET 0, so that it is a probe of an index, whatever was in the tables when it was planned.
  */
 #define QUERY_BEGIN \
 	"SELECT coalesce(a.customer_id, x.customer_id), x.customer_id, coalesce(a.joined_at, '-infinity'), " \
 	"x.what, x.name, x.value, x.suppressed, x.granted, x.at, x.number FROM ("
-#define QUERY_CONTACTS \
+#define QUERY_CONTACTS(suppression) \
 	"SELECT c.customer_id, 1 AS what, c.channel AS name, c.address AS value, s.channel AS suppressed, NULL::boolean AS granted, " \
 	"NULL::timestamptz AS at, NULL::bigint AS number " \
-	"FROM crm.contact AS c JOIN crm.channel AS h USING (channel) " \
-	"LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(h.kind, c.address)"
-#define QUERY_IDENTITIES \
+	"FROM crm.contact AS c JOIN crm.channel AS h USING (channel) " suppression("crm.address_hash(h.kind, c.address)")
+#define QUERY_IDENTITIES(suppression) \
 	" UNION ALL SELECT i.customer_id, 2, i.namespace, i.value, s.channel, NULL, NULL, NULL " \
-	"FROM crm.identity AS i LEFT JOIN crm.suppression AS s ON s.address_hash = crm.address_hash(i.namespace, i.value) " \
-	"WHERE (i.source = 'feed' OR i.raw IS NOT NULL)"
+	"FROM crm.identity AS i " suppression("crm.address_hash(i.namespace, i.value)") "WHERE (i.source = 'feed' OR i.raw IS NOT NULL)"
 #define QUERY_CONSENTS \
 	" UNION ALL SELECT c.customer_id, 3, c.channel, c.purpose, NULL, c.granted, c.at, c.consent_id FROM crm.consent AS c"
-#define QUERY_ORDER " ORDER BY 1, 2, 4, 5, 6"
-/* of some: a probe for each */
-#define QUERY_END \
-	") AS x LEFT JOIN LATERAL (SELECT * FROM crm.alias AS a WHERE a.alias = x.customer_id OFFSET 0) AS a ON true" QUERY_ORDER
-static const char *const query_of_some = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
-	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)" QUERY_END;
-static const char *const query_of_addresses = QUERY_BEGIN QUERY_CONTACTS " WHERE c.customer_id = ANY ($1)"
-	QUERY_IDENTITIES " AND i.customer_id = ANY ($1)" QUERY_END;
-static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS QUERY_IDENTITIES QUERY_CONSENTS
-	") AS x LEFT JOIN crm.alias AS a ON a.alias = x.customer_id" QUERY_ORDER;
+#define QUERY_END(alias) ") AS x " alias " ORDER BY 1, 2, 4, 5, 6"
+#define EACH_SUPPRESSION(hash) "LEFT JOIN crm.suppression AS s ON s.address_hash = " hash " "
+#define EACH_ALIAS "LEFT JOIN crm.alias AS a ON a.alias = x.customer_id"
+#define ONE_SUPPRESSION(hash) \
+	"LEFT JOIN LATERAL (SELECT s.channel FROM crm.suppression AS s WHERE s.address_hash = " hash " OFFSET 0) AS s ON true "
+#define ONE_ALIAS \
+	"LEFT JOIN LATERAL (SELECT a.customer_id, a.joined_at FROM crm.alias AS a WHERE a.alias = x.customer_id OFFSET 0) AS a ON true"
+static const char *const query_of_some = QUERY_BEGIN QUERY_CONTACTS(ONE_SUPPRESSION) "WHERE c.customer_id = ANY ($1)"
+	QUERY_IDENTITIES(ONE_SUPPRESSION) " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)" QUERY_END(ONE_ALIAS);
+static const char *const query_of_addresses = QUERY_BEGIN QUERY_CONTACTS(ONE_SUPPRESSION) "WHERE c.customer_id = ANY ($1)"
+	QUERY_IDENTITIES(ONE_SUPPRESSION) " AND i.customer_id = ANY ($1)" QUERY_END(ONE_ALIAS);
+static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS(EACH_SUPPRESSION) QUERY_IDENTITIES(EACH_SUPPRESSION) QUERY_CONSENTS
+	QUERY_END(EACH_ALIAS);
 
 static List *
 load_channels(void)
@@ -200,7 +202,6 @@ read_people(Reading *reading, int count, const int64 *ids)
 	static SPIPlanPtr kept_addresses = NULL;
 	Oid			types[] = {INT8ARRAYOID};
 	Datum		values[1];
-	SPIPlanPtr	plan = NULL;
 	Portal		portal = NULL;
 
 	reading->caller = CurrentMemoryContext;
@@ -212,20 +213,22 @@ read_people(Reading *reading, int count, const int64 *ids)
 	else
 	{
 		const FeedCustomers *customers = feed_customers(count, ids);
+		SPIPlanPtr	plan;
+		int			probes;
 
 		values[0] = feed_id_array(customers->nsought, customers->sought);
+		probes = probes_begin();
 		plan = reading->addresses_only ? kept_plan(&kept_addresses, query_of_addresses, 1, types) :
 			kept_plan(&kept, query_of_some, 1, types);
+		/* of few all at once: a cursor costs more than their rows */
 		if (count > FEW)
 			portal = SPI_cursor_open(NULL, plan, values, NULL, true);
-	}
-	/* of few all at once: a cursor costs more than their rows */
-	if (portal == NULL)
-	{
-		if (SPI_execute_plan(plan, values, NULL, true, 0) != SPI_OK_SELECT)
+		else if (SPI_execute_plan(plan, values, NULL, true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not read contacts");
-		take_rows(reading);
+		probes_end(probes);
 	}
+	if (portal == NULL)
+		take_rows(reading);
 	else
 	{
 		do

@@ -162,9 +162,11 @@ load_some(FeedAliases *aliases, Datum *values)
 		"SELECT e.customer_id, NULL FROM crm.erased_customer AS e WHERE e.customer_id = ANY ($1)";
 	static SPIPlanPtr kept = NULL;
 	Oid			types[] = {INT8ARRAYOID};
+	int			probes = probes_begin();
 
 	if (SPI_execute_plan(kept_plan(&kept, sql, 1, types), values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read crm.alias");
+	probes_end(probes);
 	take_aliases(aliases, SPI_tuptable, SPI_processed);
 	SPI_freetuptable(SPI_tuptable);
 }

@@ -146,7 +146,9 @@ load_had(Auction *auction, int npersons, const int64 *persons)
 	static SPIPlanPtr kept = NULL;
 	Oid			types[] = {INT8ARRAYOID, TIMESTAMPTZOID};
 	Datum		values[] = {feed_id_array(npersons, persons), TimestampTzGetDatum(counts_from(auction))};
+	int			probes;
 
+	probes = probes_begin();
 	/* subqueries of their own, so that each is a probe of an index, whatever is in the tables when this is planned */
 	kept_execute(&kept, "WITH id AS MATERIALIZED ("
 				 "SELECT u.person, u.person AS id FROM unnest($1) AS u(person) UNION ALL "
@@ -162,6 +164,7 @@ load_had(Auction *auction, int npersons, const int64 *persons)
 				 "SELECT m.channel, m.purpose FROM crm.message AS m WHERE m.customer_id = o.customer_id "
 				 "AND m.message_id = o.message_id AND NOT m.transactional OFFSET 0) AS m",
 				 2, types, values, NULL, true);
+	probes_end(probes);
 	auction->nhad = (int) SPI_processed;
 	auction->had = palloc(sizeof(Had) * (Size) auction->nhad);
 	for (int i = 0; i < auction->nhad; i++)

@@ -17,6 +17,7 @@ typedef struct Candidate
 {
 	ItemPointerData tid;		/* its row in crm.outbox, which is locked */
 	int			attempts;		/* before this one */
+	TimestampTz handed_at;		/* if it may have been sent; DT_NOBEGIN: not */
 	const char *campaign;		/* NULL: none */
 	const char *step;			/* likewise */
 	const char *template;

@@ -120,10 +120,11 @@ claim_find(Claim *claim)
 	values[4] = TimestampTzGetDatum(claim->at);
 	values[5] = Int64GetDatum(claim->room);
 	found = (int)
-		kept_execute(&kept, "SELECT " MESSAGE_COLUMNS ", f.lane, f.due_at, f.attempts, f.tid, m.campaign, m.step, m.template, m.language, "
+		kept_execute(&kept, "SELECT " MESSAGE_COLUMNS ", f.lane, f.due_at, f.attempts, f.tid, f.handed_at, m.campaign, m.step, m.template, m.language, "
 					 "m.data, coalesce(a.customer_id, f.customer_id) FROM ("
 					 "SELECT o.* FROM unnest($2, $3, $4) AS l(lane, due, message) CROSS JOIN LATERAL ("
-					 "SELECT o.ctid AS tid, o.message_id, o.customer_id, o.lane, o.due_at, o.attempts FROM crm.outbox AS o "
+					 "SELECT o.ctid AS tid, o.message_id, o.customer_id, o.lane, o.due_at, o.attempts, o.handed_at "
+					 "FROM crm.outbox AS o "
 					 "WHERE o.channel = $1 AND o.lane = l.lane AND o.due_at <= $5 AND (o.due_at, o.message_id) >= (l.due, l.message) "
 					 "AND o.token IS NULL ORDER BY o.due_at, o.message_id LIMIT $6 FOR UPDATE SKIP LOCKED) AS o LIMIT $6) AS f "
 					 "CROSS JOIN LATERAL (SELECT m.* FROM crm.message AS m "
@@ -140,7 +141,7 @@ claim_find(Claim *claim)
 	{
 		DueMessage *message = &claim->messages[i];
 		Candidate  *candidate = &claim->candidates[i];
-		Datum		row[MESSAGE_COLUMN_COUNT + 10];
+		Datum		row[MESSAGE_COLUMN_COUNT + 11];
 		bool		nulls[lengthof(row)];
 		const Datum *besides = row + MESSAGE_COLUMN_COUNT;
 		const bool *missing = nulls + MESSAGE_COLUMN_COUNT;
@@ -152,12 +153,13 @@ claim_find(Claim *claim)
 		message->due_at = DatumGetTimestampTz(besides[1]);
 		candidate->attempts = DatumGetInt16(besides[2]);
 		candidate->tid = *(ItemPointer) DatumGetPointer(besides[3]);
-		candidate->campaign = text_or_null(besides[4], missing[4]);
-		candidate->step = text_or_null(besides[5], missing[5]);
-		candidate->template = TextDatumGetCString(besides[6]);
-		candidate->language = TextDatumGetCString(besides[7]);
-		candidate->data = missing[8] ? NULL : DatumGetJsonbPCopy(besides[8]);
-		message->person = DatumGetInt64(besides[9]);
+		candidate->handed_at = missing[4] ? DT_NOBEGIN : DatumGetTimestampTz(besides[4]);
+		candidate->campaign = text_or_null(besides[5], missing[5]);
+		candidate->step = text_or_null(besides[6], missing[6]);
+		candidate->template = TextDatumGetCString(besides[7]);
+		candidate->language = TextDatumGetCString(besides[8]);
+		candidate->data = missing[9] ? NULL : DatumGetJsonbPCopy(besides[9]);
+		message->person = DatumGetInt64(besides[10]);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	remember(positions, claim->messages, lane, found);
@@ -276,12 +278,12 @@ claim_add_rivals(Claim *claim)
 						 "FROM unnest($1, $2, $3, $4) AS p(person, priority, due_at, message_id) "
 						 "CROSS JOIN LATERAL (SELECT p.person UNION ALL "
 						 "SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = p.person) AS i(id) "
-						 "CROSS JOIN LATERAL (SELECT o.message_id, o.customer_id, o.due_at FROM crm.outbox AS o "
-						 "WHERE o.customer_id = i.id AND o.token IS NULL AND o.lane >= p.priority AND o.due_at <= $6 "
-						 "AND (o.lane > p.priority OR (o.due_at, o.message_id) < (p.due_at, p.message_id)) OFFSET 0) AS o "
+						 "CROSS JOIN LATERAL (SELECT o.* FROM crm.outbox AS o WHERE o.customer_id = i.id OFFSET 0) AS o "
 						 "CROSS JOIN LATERAL (SELECT m.* FROM crm.message AS m WHERE m.customer_id = o.customer_id "
 						 "AND m.message_id = o.message_id OFFSET 0) AS m "
-						 "WHERE NOT m.transactional AND m.message_id <> ALL ($5) AND EXISTS (SELECT FROM crm.cap)",
+						 "WHERE o.token IS NULL AND o.lane >= p.priority AND o.due_at <= $6 "
+						 "AND (o.lane > p.priority OR (o.due_at, o.message_id) < (p.due_at, p.message_id)) "
+						 "AND NOT m.transactional AND m.message_id <> ALL ($5) AND EXISTS (SELECT FROM crm.cap)",
 						 6, types, values, NULL, true);
 	claim->messages = repalloc(claim->messages, sizeof(DueMessage) * (Size) (claim->count + found));
 	for (uint64 i = 0; i < found; i++)
