@@ -84,10 +84,11 @@ DECLARE
 	handed record;
 	number bigint;
 	at timestamptz;
+	zone text;
 BEGIN
 	PERFORM crm.configure('holdout', oracle.one_of('0', '0', '15')),
 			crm.configure('timezone', oracle.one_of('UTC', 'Europe/Berlin', 'America/Sao_Paulo'));
-	PERFORM crm.set_cap('cap ' || n, floor(random() * CASE WHEN oracle.chance(0.1) THEN 1 ELSE 4 END)::int,
+	PERFORM crm.set_cap('cap ' || n, oracle.one_of('0', '1', '1', '1', '2', '2', '3')::int,
 						per => CASE WHEN NOT calendar THEN oracle.one_of('1 day', '3 days', '1 month', '90 minutes')::interval END,
 						calendar => CASE WHEN calendar THEN oracle.one_of('day', 'week', 'month') END,
 						channels => CASE WHEN oracle.chance(0.5) THEN ARRAY[oracle.one_of('email', 'sms'), oracle.one_of('whatsapp', 'sms')] END,
@@ -113,6 +114,13 @@ BEGIN
 	FOR handed IN SELECT o.channel, (random() * 9)::int AS n, array_agg(o.message_id) AS ids FROM crm.outbox AS o WHERE oracle.chance(0.45) GROUP BY 1, 2 LOOP
 		number := nextval('crm.claim_token_seq');
 		at := oracle.instant(now, 24 * (1 + handed.n * handed.n / 4), 0);
+		-- some about where a day, week or month begins
+		zone := oracle.one_of(crm.timezone(), crm.timezone(), 'Europe/Berlin', 'Asia/Kolkata');
+		IF oracle.chance(0.6) THEN
+			at := date_trunc(oracle.one_of('day', 'day', 'week', 'month'), now AT TIME ZONE zone) AT TIME ZONE zone
+				  + interval '20 minutes' * floor(random() * 4 - 1);
+			at := least(at, now);
+		END IF;
 		UPDATE crm.outbox AS o
 		   SET token = number, worker = 'me', handed_at = at, leased_until = now + interval '10 minutes', attempts = 1
 		 WHERE o.message_id = ANY (handed.ids);
