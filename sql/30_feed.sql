@@ -118,7 +118,8 @@ CREATE FUNCTION crm.ids_of(customer_id bigint) RETURNS bigint[]
 AS $function$
 BEGIN
 	-- by customer first, not by alias through all of them
-	RETURN ids_of.customer_id || ARRAY(SELECT i.alias FROM (SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id OFFSET 0) AS i
+	RETURN ids_of.customer_id || ARRAY(SELECT i.alias
+										 FROM (SELECT a.alias FROM crm.alias AS a WHERE a.customer_id = ids_of.customer_id OFFSET 0) AS i
 										ORDER BY i.alias);
 END
 $function$;

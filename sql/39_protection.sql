@@ -434,13 +434,14 @@ BEGIN
 	  JOIN crm.erased_customer AS e ON e.customer_id = r.customer_id
 	 WHERE c.pool = r.pool AND c.code_id = r.code_id AND c.reference IS NOT NULL;
 	-- As in crm.erase_customer(); and of a message that has come since then, and may be in somebody's hands, the record is left, too
-	PERFORM FROM crm.outbox AS o WHERE o.customer_id IN (SELECT e.customer_id FROM crm.erased_customer AS e) ORDER BY o.message_id FOR UPDATE;
+	PERFORM FROM crm.outbox AS o
+	  WHERE o.customer_id IN (SELECT e.customer_id FROM crm.erased_customer AS e) ORDER BY o.message_id FOR UPDATE;
 	FOR handled IN SELECT t.relation, t.columns FROM crm.customer_tables() AS t ORDER BY t.relation <> 'outbox' LOOP
 		EXECUTE format('DELETE FROM crm.%I AS t WHERE (%s)', handled.relation,
 					   (SELECT string_agg(format('t.%I IN (SELECT e.customer_id FROM crm.erased_customer AS e)', c), ' OR ')
 						  FROM unnest(handled.columns) AS c))
-				|| CASE WHEN handled.relation = 'message' THEN ' AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = t.message_id)'
-						ELSE '' END;
+				|| CASE WHEN handled.relation = 'message'
+						THEN ' AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = t.message_id)' ELSE '' END;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := removed + n;
 	END LOOP;

@@ -286,7 +286,8 @@ BEGIN
 	)
 	SELECT coalesce(array_agg(g.message_id), '{}'), array_agg(g.handed_at) INTO ids, given FROM gone AS g;
 	UPDATE crm.message AS m
-	   SET state = 'cancelled', reason = cancel_messages.reason, handed_at = given[array_position(ids, m.message_id)], finished_at = crm.now()
+	   SET state = 'cancelled', reason = cancel_messages.reason, handed_at = given[array_position(ids, m.message_id)],
+		   finished_at = crm.now()
 	 WHERE m.message_id = ANY (ids);
 	RETURN cardinality(ids);
 END

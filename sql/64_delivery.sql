@@ -138,7 +138,8 @@ BEGIN
 		  FROM crm.channel_rule AS r
 		 WHERE r.channel = lease.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
 		WITH unknown AS (
-			UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token = lease.token RETURNING o.message_id, o.handed_at
+			UPDATE crm.outbox AS o SET lane = -1 WHERE o.message_id = ANY (ended) AND o.token = lease.token
+			RETURNING o.message_id, o.handed_at
 		)
 		SELECT array_agg(u.message_id), min(u.handed_at) INTO lost, handed FROM unknown AS u;
 		UPDATE crm.message AS m
@@ -146,7 +147,8 @@ BEGIN
 		 WHERE m.message_id = ANY (lost);
 		DELETE FROM crm.lease AS l
 		 WHERE l.channel = lease.channel AND l.until = lease.until AND l.token = lease.token
-		   AND NOT EXISTS (SELECT FROM crm.outbox AS o WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane <> -1);
+		   AND NOT EXISTS (SELECT FROM crm.outbox AS o
+							WHERE o.message_id = ANY (lease.messages) AND o.token = lease.token AND o.lane <> -1);
 		result := result + cardinality(ended);
 	END LOOP;
 	RETURN result;

@@ -75,7 +75,8 @@ struct Reading
 #define ONE_ALIAS \
 	"LEFT JOIN LATERAL (SELECT a.customer_id, a.joined_at FROM crm.alias AS a WHERE a.alias = x.customer_id OFFSET 0) AS a ON true"
 static const char *const query_of_some = QUERY_BEGIN QUERY_CONTACTS(ONE_SUPPRESSION) "WHERE c.customer_id = ANY ($1)"
-	QUERY_IDENTITIES(ONE_SUPPRESSION) " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)" QUERY_END(ONE_ALIAS);
+	QUERY_IDENTITIES(ONE_SUPPRESSION) " AND i.customer_id = ANY ($1)" QUERY_CONSENTS " WHERE c.customer_id = ANY ($1)"
+	QUERY_END(ONE_ALIAS);
 static const char *const query_of_addresses = QUERY_BEGIN QUERY_CONTACTS(ONE_SUPPRESSION) "WHERE c.customer_id = ANY ($1)"
 	QUERY_IDENTITIES(ONE_SUPPRESSION) " AND i.customer_id = ANY ($1)" QUERY_END(ONE_ALIAS);
 static const char *const query_of_all = QUERY_BEGIN QUERY_CONTACTS(EACH_SUPPRESSION) QUERY_IDENTITIES(EACH_SUPPRESSION) QUERY_CONSENTS
