@@ -168,7 +168,7 @@ fi
 if has snapshot; then
 	# by turns the same number of messages, so that what is left behind, not the time, makes it slower
 	slowing() {
-		local database=$1 script=$2 count=$3 first last start tenth=$((held / 10))
+		local database=$1 script=$2 first last start tenth=$((held / 10))
 		coproc HOLDER { psql -X -q -d "$database" 2>/dev/null; }
 		echo 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;' >&"${HOLDER[1]}"
 		sleep 1
