@@ -117,6 +117,7 @@ CREATE TABLE crm.outbox (
 	token		bigint,
 	worker		text,
 	handed_at	timestamptz,
+	perhaps_at	timestamptz,
 	leased_until timestamptz,
 	reason		text
 ) WITH (fillfactor = 38);
@@ -132,6 +133,7 @@ COMMENT ON COLUMN crm.outbox.attempts IS 'how often it was handed out';
 COMMENT ON COLUMN crm.outbox.token IS 'of the hand-out: who has not this one has nothing to say any more. NULL: it waits';
 COMMENT ON COLUMN crm.outbox.worker IS 'to whom';
 COMMENT ON COLUMN crm.outbox.handed_at IS 'when, if it may have been sent';
+COMMENT ON COLUMN crm.outbox.perhaps_at IS 'when it was before that, if it may have been sent then: the lease ran out, and it is tried again';
 COMMENT ON COLUMN crm.outbox.leased_until IS 'how long whoever has it has it';
 COMMENT ON COLUMN crm.outbox.reason IS 'why it was put off last';
 COMMENT ON INDEX crm.outbox_due_idx IS 'what is due, by channel and priority';

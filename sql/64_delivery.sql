@@ -41,10 +41,10 @@ CREATE FUNCTION crm.bury_message(message_id bigint, reason text, at timestamptz)
 	SET search_path = pg_catalog, pg_temp
 AS $function$
 	WITH gone AS (
-		DELETE FROM crm.outbox AS o WHERE o.message_id = bury_message.message_id RETURNING o.message_id, o.customer_id, o.token
+		DELETE FROM crm.outbox AS o WHERE o.message_id = bury_message.message_id RETURNING o.message_id, o.customer_id, o.token, o.perhaps_at
 	)
 	UPDATE crm.message AS m
-	   SET state = 'dead', reason = bury_message.reason, finished_at = bury_message.at, token = g.token
+	   SET state = 'dead', reason = bury_message.reason, finished_at = bury_message.at, token = g.token, handed_at = g.perhaps_at
 	  FROM gone AS g
 	 WHERE m.customer_id = g.customer_id AND m.message_id = g.message_id
 $function$;
@@ -75,13 +75,13 @@ BEGIN
 	UPDATE crm.outbox AS o
 	   SET due_at = nack_message.at + coalesce(nack_message.retry_after,
 											   least(coalesce(rule.retry_after, '1 minute') * 2 ^ (queued.attempts - 1), '1 day')),
-		   token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL, reason = coalesce(nack_message.error, 'error')
+		   token = NULL, worker = NULL, handed_at = o.perhaps_at, leased_until = NULL, reason = coalesce(nack_message.error, 'error')
 	 WHERE o.message_id = queued.message_id;
 	RETURN 'queued';
 END
 $function$;
 COMMENT ON FUNCTION crm.nack_message(bigint, bigint, text, interval, boolean, timestamptz) IS
-'the sender''s word that a message was not sent, and why: it is queued again, after retry_after or by the channel''s rule (a minute, twice as long after each further failure, a day at the most), or given up if permanent, or after as many attempts as the rule says (8). It was not sent, so it does not count for caps. Returns queued or dead; NULL for a message that another claim has had since, or that is finished';
+'the sender''s word that a message was not sent, and why: it is queued again, after retry_after or by the channel''s rule (a minute, twice as long after each further failure, a day at the most), or given up if permanent, or after as many attempts as the rule says (8). It was not sent, so it does not count for caps, unless an earlier lease of it ran out. Returns queued or dead; NULL for a message that another claim has had since, or that is finished';
 
 CREATE FUNCTION crm.release_messages(message_ids bigint[], token bigint) RETURNS int
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -93,7 +93,7 @@ DECLARE
 BEGIN
 	-- back to their places in the queue, which they have never left
 	UPDATE crm.outbox AS o
-	   SET attempts = o.attempts - 1, token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL
+	   SET attempts = o.attempts - 1, token = NULL, worker = NULL, handed_at = o.perhaps_at, leased_until = NULL
 	 WHERE o.message_id = ANY (release_messages.message_ids) AND o.lane <> -1 AND o.token = release_messages.token;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	IF result > 0 THEN
@@ -134,7 +134,7 @@ BEGIN
 						ORDER BY o.message_id FOR UPDATE SKIP LOCKED);
 		-- Where the provider drops a second one of the same id, it is tried again. It may have been sent, and counts for caps.
 		UPDATE crm.outbox AS o
-		   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, reason = 'lease'
+		   SET due_at = expire_leases.at, token = NULL, worker = NULL, leased_until = NULL, perhaps_at = o.handed_at, reason = 'lease'
 		  FROM crm.channel_rule AS r
 		 WHERE r.channel = lease.channel AND r.on_expiry = 'retry' AND o.message_id = ANY (ended) AND o.attempts < r.max_attempts;
 		WITH unknown AS (
@@ -191,8 +191,8 @@ BEGIN
 	INSERT INTO crm.outbox AS o (message_id, customer_id, channel, lane, due_at)
 	SELECT a.message_id, a.customer_id, a.channel, a.priority, redrive_messages.at FROM again AS a
 	ON CONFLICT ON CONSTRAINT outbox_pkey DO UPDATE
-		SET lane = excluded.lane, due_at = excluded.due_at, attempts = 0, token = NULL, worker = NULL, handed_at = NULL, leased_until = NULL,
-			reason = NULL;
+		SET lane = excluded.lane, due_at = excluded.due_at, attempts = 0, token = NULL, worker = NULL, handed_at = NULL, perhaps_at = NULL,
+			leased_until = NULL, reason = NULL;
 	GET DIAGNOSTICS result = ROW_COUNT;
 	RETURN result;
 END

@@ -230,6 +230,23 @@ SELECT * FROM claim(at => '2026-03-02 09:01Z');
 SELECT expire('2026-03-02 09:02Z');
 SELECT * FROM waiting;
 SELECT * FROM told;
+-- it may have been sent, also when it is given back after that, or could not be sent, or is given up
+CALL fresh();
+SELECT set_channel_rule('email', lease => '1 minute', on_expiry => 'retry'), set_cap('one', 1, '7 days');
+SELECT enqueue_message(1, 'email', 'hello');
+SELECT count(*) FROM claim();
+SELECT expire('2026-03-02 09:01Z'), enqueue_message(1, 'email', 'hello', priority => 9);
+SELECT count(*) FROM claim(at => '2026-03-02 09:01Z');
+SELECT message_id, token FROM crm.outbox WHERE token IS NOT NULL \gset
+SELECT release_messages(ARRAY[:message_id], :token);
+SELECT message_id, attempts, handed_at FROM waiting WHERE message_id = :message_id;
+SELECT message_id, token FROM claim(at => '2026-03-02 09:01Z') \gset
+SELECT nack_message(:message_id, :token, 'busy', '0', at => '2026-03-02 09:01Z');
+SELECT message_id, attempts, handed_at FROM waiting WHERE message_id = :message_id;
+SELECT * FROM claim(at => '2026-03-02 09:02Z') AS c WHERE c.message_id <> :message_id;
+SELECT nack_message(:message_id, (SELECT o.token FROM crm.outbox AS o WHERE o.message_id = :message_id), 'no such address', permanent => true, at => '2026-03-02 09:02Z');
+SELECT state, reason, handed_at FROM told WHERE message_id = :message_id;
+SELECT * FROM claim(at => '2026-03-02 09:10Z');
 -- it may have been sent, and keeps its place under a cap; the next one has none
 CALL fresh();
 SELECT set_channel_rule('email', lease => '1 minute', on_expiry => 'retry'), set_cap('one', 1, '7 days');
