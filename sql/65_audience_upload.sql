@@ -39,13 +39,12 @@ BEGIN
 			members := '{}';
 		END;
 	END IF;
-	RETURN ARRAY(SELECT u FROM unnest(uploads) AS u
-				  WHERE NOT EXISTS (SELECT FROM crm.audience_ledger AS l
-									  JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
-									 WHERE l.entry_id = u AND crm.resolve_customer(k.customer_id) = ANY (members))
-					AND EXISTS (SELECT FROM crm.audience_ledger AS l
-								  JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
-								 WHERE l.entry_id = u));
+	RETURN ARRAY(SELECT l.entry_id
+				   FROM crm.audience_ledger AS l
+				   JOIN crm.audience_link AS k ON k.audience_id = l.audience_id AND k.hash = l.hash
+				  WHERE l.entry_id = ANY (uploads)
+				  GROUP BY l.entry_id
+				 HAVING NOT bool_or(crm.resolve_customer(k.customer_id) = ANY (members)));
 END
 $function$;
 COMMENT ON FUNCTION crm.outdated_uploads(int, bigint[], timestamptz) IS
@@ -179,7 +178,6 @@ CREATE FUNCTION crm.ack_audience(entries bigint[], token bigint) RETURNS int
 AS $function$
 DECLARE
 	held bigint[];
-	id int;
 BEGIN
 	PERFORM crm.forbid_old_snapshot();
 	held := ARRAY(SELECT l.entry_id
@@ -203,12 +201,7 @@ BEGIN
 			  FROM crm.audience_ledger AS e
 			 WHERE e.entry_id = ANY (held)) AS o
 	 WHERE l.entry_id = o.entry_id;
-	FOR id IN
-		SELECT a.audience_id FROM crm.audience AS a
-		 WHERE a.stopped IS NOT NULL
-	LOOP
-		PERFORM crm.finish_audience(id);
-	END LOOP;
+	PERFORM crm.finish_audience(a.audience_id) FROM crm.audience AS a WHERE a.stopped IS NOT NULL;
 	RETURN cardinality(held);
 END
 $function$;
@@ -221,7 +214,6 @@ CREATE FUNCTION crm.nack_audience(entries bigint[], token bigint, error text DEF
 AS $function$
 DECLARE
 	held bigint[];
-	id int;
 BEGIN
 	IF nack_audience.retry_after < interval '0' THEN
 		RAISE EXCEPTION USING
@@ -247,12 +239,7 @@ BEGIN
 	   FROM crm.audience_ledger AS l
 	  WHERE l.entry_id = ANY (held)
 	 HAVING count(*) > 0;
-	FOR id IN
-		SELECT a.audience_id FROM crm.audience AS a
-		 WHERE a.stopped IS NOT NULL
-	LOOP
-		PERFORM crm.finish_audience(id);
-	END LOOP;
+	PERFORM crm.finish_audience(a.audience_id) FROM crm.audience AS a WHERE a.stopped IS NOT NULL;
 	RETURN cardinality(held);
 END
 $function$;

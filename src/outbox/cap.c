@@ -13,6 +13,7 @@
 
 #include "base/compare.h"
 #include "base/kept_plan.h"
+#include "base/name_list.h"
 #include "base/row.h"
 #include "compat.h"
 #include "feed/feed.h"
@@ -184,22 +185,10 @@ load_had(Auction *auction, int npersons, const int64 *persons)
 }
 
 static bool
-has_name(const List *names, const char *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, names)
-	{
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool
 binds(const Cap *cap, const char *channel, const char *purpose)
 {
-	return (cap->every_channel || has_name(cap->channels, channel)) && (cap->every_purpose || has_name(cap->purposes, purpose));
+	return (cap->every_channel || name_list_has(cap->channels, channel, (int) strlen(channel))) &&
+		(cap->every_purpose || name_list_has(cap->purposes, purpose, (int) strlen(purpose)));
 }
 
 /* The day, week or month of the zone in which the instant is; as SQL has it. */

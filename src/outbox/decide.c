@@ -10,6 +10,7 @@
 
 #include "base/compare.h"
 #include "base/kept_plan.h"
+#include "base/name_list.h"
 #include "base/row.h"
 #include "base/setting.h"
 #include "base/sql_array.h"
@@ -101,14 +102,7 @@ load_guards(Decision *decision)
 static bool
 has_purpose(const ContactRow *row, const DueMessage *message)
 {
-	ListCell   *cell;
-
-	foreach(cell, row->purposes)
-	{
-		if (strcmp(lfirst(cell), message->purpose) == 0)
-			return true;
-	}
-	return false;
+	return name_list_has(row->purposes, message->purpose, (int) strlen(message->purpose));
 }
 
 /* As crm.contact_for() has it: what may be used rather than what may not, his own rather than that of an id he was merged with */
@@ -228,6 +222,18 @@ ask_whether_held(Asking *asking, int number, const DueMessage *message, const ch
 	asking->count++;
 }
 
+/* Is there a message left that more is asked of than of one about an order? */
+static bool
+may_go_as_marketing(const Decision *decision)
+{
+	for (int i = 0; i < decision->count; i++)
+	{
+		if (decision->messages[i].verdict == NULL && !decision->messages[i].transactional)
+			return true;
+	}
+	return false;
+}
+
 static void
 decide_by_holdout(Decision *decision)
 {
@@ -235,12 +241,9 @@ decide_by_holdout(Decision *decision)
 	Oid			types[] = {INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID};
 	Asking		asking = {0};
 	Size		room = (Size) decision->count * 2;
-	char	   *setting = NULL;
-	bool		marketing = false;
+	char	   *setting;
 
-	for (int i = 0; i < decision->count; i++)
-		marketing |= decision->messages[i].verdict == NULL && !decision->messages[i].transactional;
-	if (!marketing)
+	if (!may_go_as_marketing(decision))
 		return;
 	setting = setting_read("holdout");
 	asking.numbers = palloc(sizeof(int) * room);
@@ -313,7 +316,6 @@ void
 decide_messages(DueMessage *messages, int count, TimestampTz at)
 {
 	Decision	decision = {.messages = messages, .count = count, .at = at};
-	bool		marketing = false;
 
 	if (count == 0)
 		return;
@@ -322,9 +324,7 @@ decide_messages(DueMessage *messages, int count, TimestampTz at)
 	decide_by_holdout(&decision);
 	decide_by_code(&decision);
 	decide_by_facts(&decision);
-	for (int i = 0; i < count; i++)
-		marketing |= messages[i].verdict == NULL && !messages[i].transactional;
-	if (marketing)
+	if (may_go_as_marketing(&decision))
 	{
 		decide_by_quiet_hours(&decision);
 		decide_by_caps(messages, count, at, &decision.zones);

@@ -17,8 +17,7 @@ typedef struct QuietEnd
 {
 	const char *channel;
 	text	   *zone;
-	bool		is_quiet;
-	TimestampTz until;
+	TimestampTz until;			/* DT_NOBEGIN: it is not quiet there */
 } QuietEnd;
 
 static const QuietEnd *
@@ -42,7 +41,6 @@ quiet_end(List **known, const Decision *decision, const char *channel, text *zon
 	end->zone = zone;
 	kept_execute(&kept, "SELECT crm.quiet_until($1, $2, $3, $4)", 4, types, values, NULL, true);
 	end->until = row_instant(0, 1, DT_NOBEGIN);
-	end->is_quiet = end->until != DT_NOBEGIN;
 	SPI_freetuptable(SPI_tuptable);
 	*known = lappend(*known, end);
 	return end;
@@ -87,7 +85,7 @@ decide_by_quiet_hours(Decision *decision)
 				continue;
 			}
 			end = quiet_end(&known, decision, message->channel, zone_of(decision->zones, message->person), from, to);
-			if (end->is_quiet)
+			if (end->until != DT_NOBEGIN)
 			{
 				message->verdict = "quiet hours";
 				message->put_off = true;
