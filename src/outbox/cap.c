@@ -344,11 +344,7 @@ bid_compare(const void *a, const void *b)
 
 	if (x->person != y->person)
 		return x->person < y->person ? -1 : 1;
-	if (x->priority != y->priority)
-		return x->priority > y->priority ? -1 : 1;
-	if (x->due_at != y->due_at)
-		return x->due_at < y->due_at ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
+	return due_compare(x, y);
 }
 
 void

@@ -233,19 +233,13 @@ bury(const Claim *claim)
 	return any;
 }
 
-/* The order in which they are given. */
+/* Numbers of messages. */
 static int
 handed_compare(const void *a, const void *b, void *argument)
 {
 	const Claim *claim = argument;
-	const DueMessage *x = &claim->messages[*(const int *) a];
-	const DueMessage *y = &claim->messages[*(const int *) b];
 
-	if (x->priority != y->priority)
-		return x->priority > y->priority ? -1 : 1;
-	if (x->due_at != y->due_at)
-		return x->due_at < y->due_at ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
+	return due_compare(&claim->messages[*(const int *) a], &claim->messages[*(const int *) b]);
 }
 
 static void

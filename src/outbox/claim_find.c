@@ -228,9 +228,7 @@ last_messages(const Claim *claim, const DueMessage **last)
 
 		if (message->transactional)
 			continue;
-		if (last[place] == NULL || message->priority < last[place]->priority ||
-			(message->priority == last[place]->priority &&
-			 (message->due_at > last[place]->due_at || (message->due_at == last[place]->due_at && message->id > last[place]->id))))
+		if (last[place] == NULL || due_compare(message, last[place]) > 0)
 			last[place] = message;
 	}
 	for (int i = 0; i < npersons; i++)

@@ -40,6 +40,17 @@ typedef struct DueMessage
 /* What cannot be decided because of an error is tried again soon: it is not to keep others waiting, such as an order's confirmation. */
 extern void due_put_off(DueMessage *message, const char *error, TimestampTz at);
 
+/* The order in which they go: the highest priority first, then what was due first. */
+static inline int
+due_compare(const DueMessage *a, const DueMessage *b)
+{
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	if (a->due_at != b->due_at)
+		return a->due_at < b->due_at ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
 /* The persons of messages, or of those that are not decided against, each once, ascending. */
 extern int64 *due_persons(const DueMessage *messages, int count, bool undecided, int *npersons);
 
